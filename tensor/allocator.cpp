@@ -1,0 +1,107 @@
+#include "graft/tensor/allocator.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "graft/tensor/error.h"
+
+namespace graft {
+namespace {
+
+constexpr size_t alignment = 64;
+
+/// Rounds up to one of eight sizes per power of two: at most 12.5 % of a block is unused.
+size_t size_class(size_t nbytes) {
+  const size_t size = std::max(nbytes, alignment);
+  const size_t step = std::max(alignment, std::bit_floor(size) / 8);
+  return (size + step - 1) / step * step;
+}
+
+class CpuAllocator final : public Allocator {
+ public:
+  void* allocate(size_t nbytes) override {
+    GRAFT_CHECK(nbytes <= SIZE_MAX / 2, OutOfMemory, "cpu memory: ", nbytes, " bytes asked for");
+    const size_t size = size_class(nbytes);
+    const std::lock_guard lock(mutex_);
+    void* data = take(size);
+    stats_.current += static_cast<int64_t>(size);
+    stats_.peak = std::max(stats_.peak, stats_.current);
+    return data;
+  }
+
+  void release(void* data, size_t nbytes) noexcept override {
+    const size_t size = size_class(nbytes);
+    const std::lock_guard lock(mutex_);
+    stats_.current -= static_cast<int64_t>(size);
+    free_[size].push_back(data);
+  }
+
+  MemoryStats stats() const override {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+  void reset_peak() override {
+    const std::lock_guard lock(mutex_);
+    stats_.peak = stats_.current;
+  }
+
+  void trim() override {
+    const std::lock_guard lock(mutex_);
+    release_unused();
+  }
+
+  void count_saved(int64_t nbytes) noexcept override {
+    const std::lock_guard lock(mutex_);
+    stats_.saved += nbytes;
+  }
+
+ private:
+  void* take(size_t size) {
+    if (const auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+      void* data = it->second.back();
+      it->second.pop_back();
+      return data;
+    }
+    void* data = std::aligned_alloc(alignment, size);
+    if (data == nullptr) {
+      release_unused();
+      data = std::aligned_alloc(alignment, size);
+    }
+    GRAFT_CHECK(data != nullptr, OutOfMemory, "cpu memory: ", size, " bytes asked for, ",
+                stats_.current, " in use, the system has no more; try a smaller batch, shorter "
+                "sequences or gradient checkpointing");
+    stats_.reserved += static_cast<int64_t>(size);
+    ++stats_.system_requests;
+    return data;
+  }
+
+  void release_unused() {
+    for (auto& [size, blocks] : free_) {
+      for (void* data : blocks)
+        std::free(data);
+      stats_.reserved -= static_cast<int64_t>(size * blocks.size());
+    }
+    free_.clear();
+  }
+
+  mutable std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;
+  MemoryStats stats_;
+};
+
+}  // namespace
+
+Allocator& allocator(Device device) {
+  GRAFT_CHECK(device.kind == DeviceKind::cpu, DeviceError, "memory: no allocator for device ",
+              device);
+  // Never destroyed: tensors of static lifetime may still give memory back during exit.
+  static CpuAllocator& cpu_allocator = *new CpuAllocator;
+  return cpu_allocator;
+}
+
+}  // namespace graft
