@@ -1,0 +1,89 @@
+"""What the make_*.py scripts share: the command line, the versions they print, how they write.
+
+Every script works inside the output folder, so the paths it records (a base model's name in an
+adapter_config.json, say) are relative to it and hold on every machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def start(description):
+    """Parses --out and --data, makes the run repeatable and enters the output folder.
+
+    Returns the arguments. PEFT writes target_modules in the order of a Python set, so the script
+    starts itself again where the hash seed is not fixed.
+    """
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=HERE, help="where the golden files go")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("GRAFT_TEST_DATA", HERE.parents[2] / "shared" / "data"),
+        help="the folder with the real models (default: $GRAFT_TEST_DATA)",
+    )
+    parser.add_argument(
+        "--model-file",
+        type=Path,
+        default=os.environ.get("GRAFT_SMOLLM2_GGUF"),
+        help="SmolLM2-135M-Instruct as GGUF (default: $GRAFT_SMOLLM2_GGUF)",
+    )
+    arguments = parser.parse_args()
+    arguments.data = arguments.data.resolve()
+    if arguments.model_file:
+        arguments.model_file = arguments.model_file.resolve()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    os.chdir(arguments.out)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return arguments
+
+
+def versions(*packages):
+    """{"python": …, package: version} of the packages that made a file."""
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def write_json(path, value):
+    """Writes `value` with one record a line where it is a list of records, for readable diffs."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(render(value) + "\n", encoding="utf-8")
+
+
+def render(value, indent=0):
+    """JSON text: containers of containers are spread over lines, the innermost stay on one."""
+    pad = "  " * (indent + 1)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(item, (dict, list)) and item for item in items):
+        text = json.dumps(value, ensure_ascii=False)
+        if len(text) + 2 * indent <= 100 or not isinstance(value, dict):
+            return text
+    if isinstance(value, dict):
+        body = [f"{pad}{json.dumps(key)}: {render(item, indent + 1)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(body) + "\n" + "  " * indent + "}"
+    body = [pad + render(item, indent + 1) for item in value]
+    return "[\n" + ",\n".join(body) + "\n" + "  " * indent + "]"
+
+
+def write_tensors(path, tensors):
+    """Saves {name: tensor} as safetensors, contiguous and sorted by name."""
+    from safetensors.torch import save_file
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, str(path))
