@@ -1,0 +1,55 @@
+#include "graft/io/system.h"
+
+#include <cerrno>
+#include <charconv>
+#include <fcntl.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace graft::io {
+namespace {
+
+constexpr std::string_view prefix = ".tmp-";
+
+}  // namespace
+
+IoError system_error(std::string_view operation, std::string_view path) {
+  return IoError(concat(operation, " ", path, ": ", std::generic_category().message(errno)));
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0)
+    throw system_error("open", folder.string());
+  const bool synced = ::fsync(descriptor) == 0 || errno == EINVAL;  // EINVAL: has no such thing
+  const IoError error = system_error("sync", folder.string());
+  ::close(descriptor);
+  if (!synced)
+    throw error;
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  return parent.empty() ? "." : parent;
+}
+
+std::string temporary_name(std::string_view name) {
+  constexpr size_t longest = 200;  // of the 255 a name may have
+  const pid_t process = ::getpid();
+  const pid_t thread = ::gettid();
+  const std::string text(name.substr(0, longest));
+  return thread == process ? concat(prefix, text, "-", process)
+                           : concat(prefix, text, ".", thread, "-", process);
+}
+
+int64_t process_of(std::string_view name) {
+  const size_t dash = name.rfind('-');
+  if (!name.starts_with(prefix) || dash == std::string_view::npos || dash < prefix.size())
+    return -1;
+  int64_t process = -1;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + dash + 1, end, process);
+  return error == std::errc() && stop == end && process > 0 ? process : -1;
+}
+
+}  // namespace graft::io

@@ -1,0 +1,30 @@
+// What the file layer's own .cpp files share about the operating system. Not for other folders.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "graft/tensor/error.h"
+
+namespace graft::io {
+
+/// "operation path: reason", the reason being errno's.
+IoError system_error(std::string_view operation, std::string_view path);
+
+/// Brings a folder's list of names to the disk, so that a rename in it survives a power cut.
+void sync_folder(const std::filesystem::path& folder);
+
+/// The folder that `path` stands in, "." where the path is a bare name.
+std::filesystem::path folder_of(const std::filesystem::path& path);
+
+/// ".tmp-NAME-PID" (".tmp-NAME.THREAD-PID" off the main thread): what the calling thread names its
+/// work until it is complete. A thing of that name that is there already was left by a process that
+/// is gone and had the same number. Long names are cut so that the result is a valid name.
+std::string temporary_name(std::string_view name);
+
+/// The process in a name that temporary_name made, or -1.
+int64_t process_of(std::string_view name);
+
+}  // namespace graft::io
