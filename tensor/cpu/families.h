@@ -7,6 +7,16 @@ class Registry;
 
 namespace graft::cpu_kernels {
 
+void register_attention(Registry& registry);
 void register_copy(Registry& registry);
+void register_cross_entropy(Registry& registry);
+void register_dropout(Registry& registry);
+void register_embedding(Registry& registry);
+void register_matmul(Registry& registry);
+void register_norm(Registry& registry);
+void register_pointwise(Registry& registry);
+void register_random(Registry& registry);
+void register_reduce(Registry& registry);
+void register_rope(Registry& registry);
 
 }  // namespace graft::cpu_kernels

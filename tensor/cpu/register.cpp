@@ -6,7 +6,17 @@ namespace graft {
 
 void register_cpu_kernels(Registry& registry) {
   using namespace cpu_kernels;
+  register_attention(registry);
   register_copy(registry);
+  register_cross_entropy(registry);
+  register_dropout(registry);
+  register_embedding(registry);
+  register_matmul(registry);
+  register_norm(registry);
+  register_pointwise(registry);
+  register_random(registry);
+  register_reduce(registry);
+  register_rope(registry);
 }
 
 }  // namespace graft

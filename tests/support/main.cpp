@@ -5,7 +5,7 @@
 #include <string>
 
 #include "doctest/doctest.h"
-#include "tests/support/skip.h"
+#include "graft/tests/support/skip.h"
 
 namespace {
 

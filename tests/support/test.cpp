@@ -1,4 +1,4 @@
-#include "tests/support/test.h"
+#include "graft/tests/support/test.h"
 
 #include <unistd.h>
 
@@ -9,7 +9,7 @@
 #include <numbers>
 
 #include "graft/tensor/philox.h"
-#include "tests/support/skip.h"
+#include "graft/tests/support/skip.h"
 
 namespace graft::test {
 namespace {

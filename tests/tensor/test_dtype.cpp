@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/support/test.h"
+#include "graft/tests/support/test.h"
 
 namespace graft {
 

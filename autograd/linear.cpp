@@ -1,0 +1,118 @@
+#include "graft/autograd/linear.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "graft/autograd/tape.h"
+#include "graft/tensor/copy.h"
+#include "graft/tensor/matmul.h"
+#include "graft/tensor/pointwise.h"
+#include "graft/tensor/reduce.h"
+
+namespace graft {
+namespace {
+
+/// What backward keeps of one term. Weights are not Saved: they live anyway and are not activations.
+struct SavedTerm {
+  Tensor a, b;
+  Saved u;
+  double scale;
+  DropoutKey dropout;
+};
+
+/// The positions of the inputs of the recorded node: x, w, bias, then a and b of each term.
+constexpr size_t first_term = 3;
+
+Tensor flat(const Tensor& x) { return x.contiguous().view({-1, x.dim(-1)}); }
+
+/// The tensors side by side; the tensor itself where there is one.
+Tensor side_by_side(const std::vector<Tensor>& parts, int dimension) {
+  if (parts.empty())
+    return {};
+  return parts.size() == 1 ? parts[0].contiguous() : ops::concatenate(parts, dimension);
+}
+
+/// u = scale · dropout(x) aᵀ, (M,R).
+Tensor shrink(const Tensor& x, const LowRank& term) {
+  const Tensor& a = term.a.value();
+  return ops::matmul(flat(ops::dropout(x, term.dropout)), a.transpose(0, 1), term.scale, a.dtype());
+}
+
+/// dx of all terms on top of dy w: those without dropout join the product.
+Tensor input_gradient(const Tensor& dy, const Tensor& w, const std::vector<SavedTerm>& terms,
+                      const std::vector<Tensor>& gs) {
+  std::vector<Tensor> fused_g;
+  std::vector<Tensor> fused_a;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (terms[i].dropout.p == 0) {
+      fused_g.push_back(gs[i]);
+      fused_a.push_back(terms[i].a);
+    }
+  }
+  Tensor dx = ops::linear_backward(dy, w, side_by_side(fused_g, 1), side_by_side(fused_a, 0));
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (terms[i].dropout.p > 0) {
+      const Tensor through = ops::matmul(gs[i], terms[i].a, 1, dx.dtype()).view(dx.shape());
+      ops::add_(dx, ops::dropout(through, terms[i].dropout));
+    }
+  }
+  return dx;
+}
+
+Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const Tensor& w,
+                   const std::vector<SavedTerm>& terms) {
+  Grads grads(first_term + 2 * terms.size());
+  const Tensor dy_rows = flat(dy);
+  std::vector<Tensor> gs;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const SavedTerm& term = terms[i];
+    const size_t a = first_term + 2 * i;
+    if (needs[0] || needs[a])
+      gs.push_back(ops::matmul(dy_rows, term.b, term.scale, term.b.dtype()));
+    if (needs[a]) {
+      const Tensor dropped = flat(ops::dropout(x, term.dropout));
+      grads[a] = ops::matmul(gs[i].transpose(0, 1), dropped, 1, term.a.dtype());
+    }
+    if (needs[a + 1])
+      grads[a + 1] = ops::matmul(dy_rows.transpose(0, 1), *term.u, 1, term.b.dtype());
+    if (gs.size() == i)
+      gs.emplace_back();
+  }
+  if (needs[0])
+    grads[0] = input_gradient(dy, w, terms, gs);
+  if (needs[1])
+    grads[1] = ops::matmul(dy_rows.transpose(0, 1), flat(x));
+  if (needs[2])
+    grads[2] = ops::sum_rows(dy);
+  return grads;
+}
+
+}  // namespace
+
+Variable linear(const Variable& x, const Variable& w, const Variable& bias,
+                std::span<const LowRank> terms) {
+  std::vector<Variable> inputs{x, w, bias};
+  std::vector<Tensor> us;
+  std::vector<Tensor> bs;
+  std::vector<SavedTerm> saved;
+  bool x_is_used = needs_grad(w);
+  for (const LowRank& term : terms) {
+    us.push_back(shrink(x.value(), term));
+    bs.push_back(term.b.value());
+    x_is_used = x_is_used || needs_grad(term.a);
+    saved.push_back({term.a.value(), term.b.value(), save_if(needs_grad(term.b), us.back()),
+                     term.scale, term.dropout});
+    inputs.push_back(term.a);
+    inputs.push_back(term.b);
+  }
+  Tensor y = ops::linear(x.value(), w.value(), bias.defined() ? bias.value() : Tensor(),
+                         side_by_side(us, 1), side_by_side(bs, 1));
+  return record("linear", std::move(y), std::move(inputs),
+                [x = save_if(x_is_used, x), w = w.value(),
+                 saved = std::move(saved)](const Grads& dy, Needs needs) -> Grads {
+                  return linear_grads(dy[0], needs, *x, w, saved);
+                });
+}
+
+}  // namespace graft

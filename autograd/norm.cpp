@@ -1,0 +1,20 @@
+#include "graft/autograd/norm.h"
+
+#include <utility>
+
+#include "graft/autograd/tape.h"
+#include "graft/tensor/norm.h"
+
+namespace graft {
+
+Variable rms_norm(const Variable& x, const Variable& weight, double eps) {
+  auto [y, rstd] = ops::rms_norm(x.value(), weight.value(), eps);
+  return record("rms_norm", std::move(y), {x, weight},
+                [x = save(x), weight = save(weight), rstd = save(rstd)](const Grads& dy,
+                                                                        Needs needs) -> Grads {
+                  auto [dx, dweight] = ops::rms_norm_backward(dy[0], *x, *weight, *rstd, needs[1]);
+                  return {std::move(dx), std::move(dweight)};
+                });
+}
+
+}  // namespace graft

@@ -1,0 +1,21 @@
+// Elementwise operations and changes of shape, with gradients.
+#pragma once
+
+#include "graft/autograd/variable.h"
+
+namespace graft {
+
+/// a + b; equal shapes and dtypes.
+Variable add(const Variable& a, const Variable& b);
+/// a · b, elementwise.
+Variable mul(const Variable& a, const Variable& b);
+/// factor · x.
+Variable scale(const Variable& x, double factor);
+/// silu(gate) · up.
+Variable swiglu(const Variable& gate, const Variable& up);
+/// Σ x, a scalar of x's dtype.
+Variable sum(const Variable& x);
+/// The same elements in another shape; one size may be -1.
+Variable view(const Variable& x, std::initializer_list<int64_t> sizes);
+
+}  // namespace graft

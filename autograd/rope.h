@@ -1,0 +1,12 @@
+// Rotary position embedding, with gradients.
+#pragma once
+
+#include "graft/autograd/variable.h"
+#include "graft/tensor/rope.h"
+
+namespace graft {
+
+/// Rotates x (B,T,H,D) by the angles of the tables, one row per token.
+Variable rope(const Variable& x, const ops::RopeTables& tables);
+
+}  // namespace graft

@@ -1,0 +1,115 @@
+// The tape: how operations with gradients are recorded, and what they keep for backward.
+//
+// An operation stands with its gradient beside it:
+//
+//   Variable silu(const Variable& x) {
+//     return record("silu", ops::silu(x.value()), {x},
+//                   [x = save(x)](const Grads& dy, Needs) -> Grads {
+//                     return {ops::silu_backward(dy[0], *x)};
+//                   });
+//   }
+//
+// Closures hold Tensors, never Variables: there are no cycles, and backward cannot record itself.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "graft/autograd/variable.h"
+
+namespace graft {
+
+/// Gradients, one per output (given to a closure) or per input (returned by it). An undefined tensor
+/// means zero or not needed.
+using Grads = std::vector<Tensor>;
+
+/// Which inputs need a gradient.
+class Needs {
+ public:
+  explicit Needs(uint64_t mask) : mask_(mask) {}
+  bool operator[](size_t input) const { return input < 64 ? (mask_ >> input) & 1 : true; }
+
+ private:
+  uint64_t mask_;
+};
+
+using Backward = std::function<Grads(const Grads& dy, Needs needs)>;
+
+/// A tensor kept for backward. Its storage counts in MemoryStats::saved, once however often saved.
+class Saved {
+ public:
+  explicit Saved(Tensor tensor);
+  Saved(const Saved& other) : Saved(other.tensor_) {}
+  Saved(Saved&& other) noexcept = default;
+  Saved& operator=(const Saved&) = delete;
+  Saved& operator=(Saved&&) = delete;
+  ~Saved();
+  const Tensor& operator*() const { return tensor_; }
+  const Tensor* operator->() const { return &tensor_; }
+
+ private:
+  Tensor tensor_;
+};
+
+/// Keeps a tensor for backward.
+Saved save(const Tensor& tensor);
+Saved save(const Variable& variable);
+/// Keeps it where `wanted`, else keeps an undefined tensor.
+Saved save_if(bool wanted, const Tensor& tensor);
+Saved save_if(bool wanted, const Variable& variable);
+
+/// True where gradients are recorded (no NoGrad is alive in this thread) and `variable` needs one.
+bool needs_grad(const Variable& variable);
+
+/// Puts an operation on the tape and returns its output; only the value where no input needs a
+/// gradient. `name` is a string literal.
+Variable record(const char* name, Tensor output, std::vector<Variable> inputs, Backward backward);
+/// The same with several outputs. A closure gets an undefined tensor for an output nobody used.
+std::vector<Variable> record(const char* name, std::vector<Tensor> outputs,
+                             std::vector<Variable> inputs, Backward backward);
+/// Records even where no input needs a gradient: what runs in the closure may reach leaves.
+Variable record_always(const char* name, Tensor output, std::vector<Variable> inputs,
+                       Backward backward);
+
+/// Switches recording off in this thread while it lives.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+bool grad_enabled();
+
+/// A node of the tape: a closure with its edges, or a leaf with its gradient.
+class Node {
+ public:
+  Node(const char* name, std::vector<Edge> inputs, size_t outputs, Backward backward);
+  /// A leaf.
+  Node();
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  const char* name() const { return name_; }
+  const std::vector<Edge>& inputs() const { return inputs_; }
+  bool is_leaf() const { return leaf_; }
+
+ private:
+  friend class Engine;
+  friend class Variable;
+  const char* name_;
+  uint64_t sequence_;
+  std::vector<Edge> inputs_;
+  size_t outputs_;
+  Backward backward_;
+  Tensor grad_;  // leaves only
+  bool leaf_;
+};
+
+}  // namespace graft

@@ -1,0 +1,47 @@
+// CausalLM: what training, generation and adapters see of a language model.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "graft/nn/context.h"
+#include "graft/nn/linear.h"
+
+namespace graft::nn {
+
+/// What is known of a model besides its weights.
+struct ModelInfo {
+  std::string model_type;    ///< "llama", … as in config.json
+  std::string architecture;  ///< "LlamaForCausalLM", …
+  std::string name_or_path;  ///< where it was loaded from
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t intermediate_size = 0;
+  int64_t max_positions = 0;
+  bool tied_head = false;
+  DType dtype = DType::f32;  ///< of the weights as held
+};
+
+/// ids and a Context -> hidden states; and the head that turns those into logits.
+class CausalLM : public Module {
+ public:
+  /// ids (B,T) i64 -> (B,T,hidden_size), normalised: what the head reads.
+  virtual Variable forward(const Tensor& ids, const Context& context) const = 0;
+  virtual const LinearLike& head() const = 0;
+  virtual const ModelInfo& info() const = 0;
+  /// The context a forward uses where the caller leaves a choice open: PeftModel fills in its active
+  /// adapters. Whoever calls head() itself resolves first.
+  virtual Context resolve(const Context& context) const { return context; }
+
+  /// ids (B,T) -> (B,T,vocab_size).
+  Variable logits(const Tensor& ids, const Context& context) const {
+    const Context resolved = resolve(context);
+    return head().forward(forward(ids, resolved), resolved);
+  }
+};
+
+}  // namespace graft::nn

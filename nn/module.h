@@ -1,0 +1,151 @@
+// Module: a tree of layers whose members register themselves by being declared.
+//
+//   class Attention final : public Module {
+//     Child<LinearLike> q_proj_{*this, "q_proj", make_linear(…)};
+//   };
+//
+// State dict, freezing, loading, injection and printing all walk that one list. Paths join names with
+// dots and equal the checkpoint's keys: "model.layers.0.self_attn.q_proj". A Module is neither copied
+// nor moved. Forwards are const; concurrent forwards are safe, changing the tree while one runs is not.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graft/autograd/variable.h"
+
+namespace graft::nn {
+
+class Module;
+
+/// A named member of a Module. Registers itself with its owner when constructed.
+class Member {
+ public:
+  /// An empty name adds no level to the path.
+  Member(Module& owner, std::string_view name);
+  Member(const Member&) = delete;
+  Member& operator=(const Member&) = delete;
+  virtual ~Member() = default;
+
+  const std::string& name() const { return name_; }
+  /// The child module, where this member is one.
+  virtual Module* module() { return nullptr; }
+  /// The dense variable, where this member is a parameter that is held as one.
+  virtual Variable* variable() { return nullptr; }
+  /// True for members that hold numbers of a checkpoint, dense or not.
+  virtual bool is_parameter() const { return false; }
+  /// Shape of a parameter.
+  virtual Shape shape() const { return {}; }
+  /// Puts numbers into a parameter. Throws ShapeError where the shapes differ.
+  virtual void load(Tensor value);
+  /// The numbers of a parameter.
+  virtual Tensor value() const { return {}; }
+  /// Identity of a parameter's storage: equal for members that are tied to each other.
+  virtual const void* identity() const { return this; }
+
+ private:
+  std::string name_;
+};
+
+class Module {
+ public:
+  Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+  virtual ~Module() = default;
+
+  /// In order of declaration.
+  const std::vector<Member*>& members() const { return members_; }
+  /// True where a walk for injection targets does not look inside.
+  virtual bool is_opaque() const { return false; }
+
+ private:
+  friend class Member;
+  std::vector<Member*> members_;
+};
+
+/// A child module that can be replaced: the seam at which layers are swapped.
+template <class T>
+class Child final : public Member {
+ public:
+  Child(Module& owner, std::string_view name, std::unique_ptr<T> module)
+      : Member(owner, name), module_(std::move(module)) {}
+
+  T* operator->() const { return module_.get(); }
+  T& operator*() const { return *module_; }
+  Module* module() override { return module_.get(); }
+
+  /// Puts wrap(old module) in the old one's place. If `wrap` throws, the child is left empty, so it
+  /// checks before it takes ownership.
+  void replace(const std::function<std::unique_ptr<T>(std::unique_ptr<T>)>& wrap) {
+    module_ = wrap(std::move(module_));
+  }
+
+ private:
+  std::unique_ptr<T> module_;
+};
+
+/// Numbered children: "layers.0", "layers.1", …
+template <class T>
+class ChildList {
+ public:
+  ChildList(Module& owner, std::string_view name) : owner_(owner), name_(name) {}
+  ChildList(const ChildList&) = delete;
+  ChildList& operator=(const ChildList&) = delete;
+
+  void append(std::unique_ptr<T> module) {
+    const std::string name = name_ + "." + std::to_string(children_.size());
+    children_.push_back(std::make_unique<Child<T>>(owner_, name, std::move(module)));
+  }
+  size_t size() const { return children_.size(); }
+  T& operator[](size_t i) const { return **children_[i]; }
+
+ private:
+  Module& owner_;
+  std::string name_;
+  std::vector<std::unique_ptr<Child<T>>> children_;
+};
+
+/// A dense parameter: norm weight, bias, adapter matrix. Has no numbers until they are loaded.
+class Parameter final : public Member {
+ public:
+  Parameter(Module& owner, std::string_view name, Shape shape)
+      : Member(owner, name), shape_(shape), variable_(Tensor()) {}
+
+  const Variable& operator*() const { return variable_; }
+  const Variable* operator->() const { return &variable_; }
+  Variable* variable() override { return &variable_; }
+  bool is_parameter() const override { return true; }
+  Shape shape() const override { return shape_; }
+  void load(Tensor value) override;
+  Tensor value() const override { return variable_.value(); }
+  const void* identity() const override { return variable_.id(); }
+
+ private:
+  Shape shape_;
+  Variable variable_;
+};
+
+/// Calls visit(path, member) for every member below `root`, parents before their children.
+void for_each_member(Module& root,
+                     const std::function<void(const std::string& path, Member& member)>& visit);
+
+/// A parameter with its path.
+struct NamedMember {
+  std::string path;
+  Member* member;
+};
+/// All parameters, in order; tied ones once, under their first path.
+std::vector<NamedMember> named_parameters(Module& root);
+
+/// Freezes or unfreezes every dense parameter.
+void set_requires_grad(Module& root, bool required);
+
+/// Number of elements of all parameters, tied ones once.
+int64_t count_parameters(Module& root);
+
+}  // namespace graft::nn

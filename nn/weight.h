@@ -1,0 +1,51 @@
+// Weight: the matrix a Linear or an Embedding stores, whatever kind of storage it is held in.
+//
+// Kinds are alternatives of one variant, and whoever computes with a weight visits it in one place.
+// Tied layers share one content: loading, freezing or packing one does it for both.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "graft/nn/module.h"
+
+namespace graft::nn {
+
+/// How a weight can be held. A dense Variable can be trained; other kinds are frozen by type.
+using WeightStorage = std::variant<Variable>;
+
+class Weight final : public Member {
+ public:
+  /// A matrix of its own, without numbers until they are loaded.
+  Weight(Module& owner, std::string_view name, Shape shape)
+      : Member(owner, name),
+        content_(std::make_shared<Content>(Content{shape, Variable(Tensor())})) {}
+  /// The content of another weight, shared.
+  Weight(Module& owner, std::string_view name, const Weight& tied)
+      : Member(owner, name), content_(tied.content_) {}
+
+  /// Calls visitor with the alternative that is held.
+  template <class Visitor>
+  decltype(auto) visit(Visitor&& visitor) const {
+    return std::visit(std::forward<Visitor>(visitor), content_->storage);
+  }
+  bool is_tied_to(const Weight& other) const { return content_ == other.content_; }
+
+  Variable* variable() override { return std::get_if<Variable>(&content_->storage); }
+  bool is_parameter() const override { return true; }
+  Shape shape() const override { return content_->shape; }
+  /// Replaces the content by a dense variable.
+  void load(Tensor value) override;
+  Tensor value() const override;
+  const void* identity() const override { return content_.get(); }
+
+ private:
+  struct Content {
+    Shape shape;
+    WeightStorage storage;
+  };
+  std::shared_ptr<Content> content_;
+};
+
+}  // namespace graft::nn

@@ -1,0 +1,28 @@
+// The arithmetic of one optimizer step on one parameter.
+#pragma once
+
+#include "graft/tensor/slot.h"
+#include "graft/tensor/tensor.h"
+
+namespace graft {
+
+/// AdamW as PyTorch computes it (Loshchilov and Hutter 2019, arXiv:1711.05101):
+///   w -= lr · weight_decay · w;  m += (1-beta1)(g - m);  v = beta2 v + (1-beta2) g²;
+///   w -= lr / (1 - beta1^step) · m / (sqrt(v) / sqrt(1 - beta2^step) + eps).
+/// w, g, m, v row-major, one floating dtype; g is multiplied by `grad_scale` first. step from 1.
+struct AdamWArgs {
+  TensorView w, g, m, v;
+  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  int64_t step;
+};
+/// SGD as PyTorch computes it: g += weight_decay · w; m = first ? g : momentum · m + g;
+/// w -= lr · (nesterov ? g + momentum · m : m). m is absent where momentum is 0.
+struct SgdArgs {
+  TensorView w, g, m;
+  double lr, momentum, weight_decay, grad_scale;
+  bool nesterov, first;
+};
+extern Slot<AdamWArgs> adamw_slot;
+extern Slot<SgdArgs> sgd_slot;
+
+}  // namespace graft

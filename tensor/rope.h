@@ -1,0 +1,33 @@
+// Rotary position embedding (Su et al. 2021, arXiv:2104.09864), in the half-split layout of the
+// Hugging Face checkpoints: element i is rotated with element i + D/2.
+#pragma once
+
+#include <vector>
+
+#include "graft/tensor/slot.h"
+#include "graft/tensor/tensor.h"
+
+namespace graft {
+
+/// y = x rotated by the angles whose cosine and sine are given; `inverse` rotates back. x, y
+/// (tokens, H, D) row-major; cos, sin (tokens, D/2) f32 (f64 for f64).
+struct RopeArgs {
+  TensorView x, cos, sin, y;
+  bool inverse;
+};
+extern Slot<RopeArgs> rope_slot;
+
+namespace ops {
+
+struct RopeTables {
+  Tensor cos, sin;
+};
+/// positions (…) i64, inv_freq of D/2 angles per position -> cos, sin (tokens, D/2), each multiplied
+/// by `attention_scaling`. Angles are formed in f32 for f32 (as transformers does), f64 for f64.
+RopeTables rope_tables(const Tensor& positions, const std::vector<double>& inv_freq, DType dtype,
+                       double attention_scaling = 1);
+/// x (B,T,H,D) -> the same shape.
+Tensor rope(const Tensor& x, const RopeTables& tables, bool inverse = false);
+
+}  // namespace ops
+}  // namespace graft
