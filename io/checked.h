@@ -1,4 +1,4 @@
-// Arithmetic on sizes that come from files: every overflow is seen before the result is used.
+// Numbers that come from files: arithmetic whose overflow is seen before the result is used.
 //
 // The functions return nothing where the true result does not fit, so that the caller can throw a
 // FormatError with file and offset. Loaders do no other arithmetic on sizes.
@@ -6,9 +6,20 @@
 
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
+#include <string>
 
 namespace graft::io {
+
+/// Inclusive limits of an integer in a file.
+struct IntegerRange {
+  int64_t min = std::numeric_limits<int64_t>::min();
+  int64_t max = std::numeric_limits<int64_t>::max();
+};
+
+/// "an integer from 0 to 7", "an integer of at least 1": for messages.
+std::string describe(IntegerRange range);
 
 template <class T>
 concept FileSize = std::same_as<T, uint64_t> || std::same_as<T, int64_t>;

@@ -8,6 +8,7 @@
 
 #include "graft/io/file.h"
 #include "graft/io/json_events.h"
+#include "graft/io/system.h"
 
 namespace graft::io {
 namespace {
@@ -37,16 +38,12 @@ class CountingIterator {
   int64_t* count_;
 };
 
-/// What nlohmann says, without its exception number, fit to print: short, and plain ASCII.
+/// What nlohmann says, without its exception number.
 std::string readable(std::string_view what) {
-  constexpr size_t longest = 240;
   const size_t bracket = what.find("] ");
   if (what.starts_with('[') && bracket != std::string_view::npos)
     what.remove_prefix(bracket + 2);
-  std::string text(what.substr(0, longest));
-  std::ranges::replace_if(
-      text, [](char c) { return c < ' ' || c > '~'; }, '?');
-  return what.size() > longest ? text + "…" : text;
+  return printable(what);
 }
 
 }  // namespace
@@ -121,7 +118,7 @@ class JsonParser {
   }
   bool key(std::string& name) {
     if (!keys_.back().insert(name).second)
-      throw FormatError(file_, offset_, concat("key '", readable(name), "' is there twice"));
+      throw FormatError(file_, offset_, concat("key '", printable(name), "' is there twice"));
     handler_.key(name);
     return true;
   }

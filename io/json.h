@@ -9,13 +9,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "graft/io/checked.h"
 #include "graft/tensor/error.h"
 
 namespace graft::io {
@@ -44,12 +44,6 @@ std::string to_text(const Json& json, int indent = 2);
 
 /// What a member is. `integer` is any whole number written without point or exponent.
 enum class JsonKind { absent, null, boolean, integer, number, text, array, object };
-
-/// Inclusive limits of an integer.
-struct IntegerRange {
-  int64_t min = std::numeric_limits<int64_t>::min();
-  int64_t max = std::numeric_limits<int64_t>::max();
-};
 
 /// Reads the members of a JSON object by name. Refers to the Json, which must outlive it.
 ///

@@ -53,17 +53,6 @@ bool read_integer(const Json& json, IntegerRange range, int64_t& result) {
   return range.min <= result && result <= range.max;
 }
 
-std::string described(IntegerRange range) {
-  const IntegerRange any;
-  if (range.min == any.min && range.max == any.max)
-    return "an integer";
-  if (range.max == any.max)
-    return concat("an integer of at least ", range.min);
-  if (range.min == any.min)
-    return concat("an integer of at most ", range.max);
-  return concat("an integer from ", range.min, " to ", range.max);
-}
-
 std::string element(std::string_view key, size_t index) {
   return concat(key, "[", index, "]");
 }
@@ -109,7 +98,7 @@ int64_t JsonObject::integer(std::string_view key, IntegerRange range) const {
   const Json* json = find(key);
   int64_t result = 0;
   if (json == nullptr || !read_integer(*json, range, result))
-    throw wrong(key, described(range));
+    throw wrong(key, describe(range));
   return result;
 }
 
@@ -169,7 +158,7 @@ std::vector<int64_t> JsonObject::integers(std::string_view key, IntegerRange ran
   for (const Json& json : array(key)) {
     int64_t value = 0;
     if (!read_integer(json, range, value))
-      throw wrong_value(file_, path_of(element(key, result.size())), &json, described(range));
+      throw wrong_value(file_, path_of(element(key, result.size())), &json, describe(range));
     result.push_back(value);
   }
   return result;

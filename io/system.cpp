@@ -1,5 +1,6 @@
 #include "graft/io/system.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <fcntl.h>
@@ -15,6 +16,27 @@ constexpr std::string_view prefix = ".tmp-";
 
 IoError system_error(std::string_view operation, std::string_view path) {
   return IoError(concat(operation, " ", path, ": ", std::generic_category().message(errno)));
+}
+
+std::string printable(std::string_view name) {
+  constexpr size_t longest = 200;
+  std::string text(name.substr(0, longest));
+  if (name.size() > longest) {
+    while (!text.empty() && (text.back() & 0x80) != 0)  // do not cut a letter in two
+      text.pop_back();
+    text += "…";
+  }
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
+std::string printable_list(std::span<const std::string> names) {
+  constexpr size_t most = 8;
+  std::string text;
+  for (const std::string& name : names.first(std::min(names.size(), most)))
+    text += (text.empty() ? "" : ", ") + printable(name);
+  return names.size() <= most ? text : concat(text, " and ", names.size() - most, " more");
 }
 
 void sync_folder(const std::filesystem::path& folder) {

@@ -1,8 +1,10 @@
-// What the file layer's own .cpp files share about the operating system. Not for other folders.
+// What the file layer's own .cpp files share: the operating system's words, names from files. Not
+// for other folders.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,6 +14,13 @@ namespace graft::io {
 
 /// "operation path: reason", the reason being errno's.
 IoError system_error(std::string_view operation, std::string_view path);
+
+/// A name out of a file, fit for a message: not too long, and without the control characters that a
+/// terminal would obey.
+std::string printable(std::string_view name);
+
+/// "a, b, c and 7 more": names out of a file, for messages.
+std::string printable_list(std::span<const std::string> names);
 
 /// Brings a folder's list of names to the disk, so that a rename in it survives a power cut.
 void sync_folder(const std::filesystem::path& folder);
