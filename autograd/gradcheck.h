@@ -23,8 +23,8 @@ struct GradcheckResult {
   std::string message;  ///< which entry of which input, both values; empty where all passed
 };
 
-/// Checks d(Σ weights · function(inputs)) / d(each input) with fixed random weights, for every entry
-/// of every input that requires a gradient. Inputs are f64 leaves.
+/// Checks d(Σ weights · function(inputs)) / d(each input) with fixed random weights, for every
+/// entry of every input that requires a gradient. Inputs are f64 leaves.
 GradcheckResult gradcheck(
     const std::function<Variable(const std::vector<Variable>& inputs)>& function,
     std::vector<Variable> inputs, const GradcheckOptions& options = {});

@@ -13,7 +13,8 @@
 namespace graft {
 namespace {
 
-/// What backward keeps of one term. Weights are not Saved: they live anyway and are not activations.
+/// What backward keeps of one term. Weights are not Saved: they live anyway and are not
+/// activations.
 struct SavedTerm {
   Tensor a, b;
   Saved u;
@@ -24,7 +25,9 @@ struct SavedTerm {
 /// The positions of the inputs of the recorded node: x, w, bias, then a and b of each term.
 constexpr size_t first_term = 3;
 
-Tensor flat(const Tensor& x) { return x.contiguous().view({-1, x.dim(-1)}); }
+Tensor flat(const Tensor& x) {
+  return x.contiguous().view({-1, x.dim(-1)});
+}
 
 /// The tensors side by side; the tensor itself where there is one.
 Tensor side_by_side(const std::vector<Tensor>& parts, int dimension) {
@@ -109,8 +112,8 @@ Variable linear(const Variable& x, const Variable& w, const Variable& bias,
   Tensor y = ops::linear(x.value(), w.value(), bias.defined() ? bias.value() : Tensor(),
                          side_by_side(us, 1), side_by_side(bs, 1));
   return record("linear", std::move(y), std::move(inputs),
-                [x = save_if(x_is_used, x), w = w.value(),
-                 saved = std::move(saved)](const Grads& dy, Needs needs) -> Grads {
+                [x = save_if(x_is_used, x), w = w.value(), saved = std::move(saved)](
+                    const Grads& dy, Needs needs) -> Grads {
                   return linear_grads(dy[0], needs, *x, w, saved);
                 });
 }

@@ -12,12 +12,12 @@ namespace graft {
 struct LowRank {
   Variable a, b;
   double scale = 1;
-  DropoutKey dropout;
+  DropoutKey dropout{};
 };
 
-/// y = x wᵀ + bias + Σ scale · (dropout(x) aᵀ) bᵀ. x (…, K), w (N,K), bias (N) or undefined -> (…, N)
-/// in x's dtype; a and b are f32 (f64 where x is). Of each term only u = x aᵀ is kept for backward;
-/// x is kept once, and only where w or some a needs a gradient.
+/// y = x wᵀ + bias + Σ scale · (dropout(x) aᵀ) bᵀ. x (…, K), w (N,K), bias (N) or undefined -> (…,
+/// N) in x's dtype; a and b are f32 (f64 where x is). Of each term only u = x aᵀ is kept for
+/// backward; x is kept once, and only where w or some a needs a gradient.
 Variable linear(const Variable& x, const Variable& w, const Variable& bias,
                 std::span<const LowRank> terms = {});
 

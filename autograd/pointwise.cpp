@@ -9,8 +9,9 @@
 namespace graft {
 
 Variable add(const Variable& a, const Variable& b) {
-  return record("add", ops::add(a.value(), b.value()), {a, b},
-                [](const Grads& dy, Needs) -> Grads { return {dy[0], dy[0]}; });
+  return record("add", ops::add(a.value(), b.value()), {a, b}, [](const Grads& dy, Needs) -> Grads {
+    return {dy[0], dy[0]};
+  });
 }
 
 Variable mul(const Variable& a, const Variable& b) {
@@ -24,9 +25,7 @@ Variable mul(const Variable& a, const Variable& b) {
 
 Variable scale(const Variable& x, double factor) {
   return record("scale", ops::scale(x.value(), factor), {x},
-                [factor](const Grads& dy, Needs) -> Grads {
-                  return {ops::scale(dy[0], factor)};
-                });
+                [factor](const Grads& dy, Needs) -> Grads { return {ops::scale(dy[0], factor)}; });
 }
 
 Variable swiglu(const Variable& gate, const Variable& up) {

@@ -35,14 +35,22 @@ Saved::~Saved() {
     tensor_.storage()->remove_saved();
 }
 
-Saved save(const Tensor& tensor) { return Saved(tensor); }
-Saved save(const Variable& variable) { return Saved(variable.value()); }
-Saved save_if(bool wanted, const Tensor& tensor) { return Saved(wanted ? tensor : Tensor()); }
+Saved save(const Tensor& tensor) {
+  return Saved(tensor);
+}
+Saved save(const Variable& variable) {
+  return Saved(variable.value());
+}
+Saved save_if(bool wanted, const Tensor& tensor) {
+  return Saved(wanted ? tensor : Tensor());
+}
 Saved save_if(bool wanted, const Variable& variable) {
   return Saved(wanted && variable.defined() ? variable.value() : Tensor());
 }
 
-bool needs_grad(const Variable& variable) { return !no_grad && variable.requires_grad(); }
+bool needs_grad(const Variable& variable) {
+  return !no_grad && variable.requires_grad();
+}
 
 std::vector<Variable> record(const char* name, std::vector<Tensor> outputs,
                              std::vector<Variable> inputs, Backward backward) {
@@ -51,8 +59,7 @@ std::vector<Variable> record(const char* name, std::vector<Tensor> outputs,
     node = std::make_shared<Node>(name, edges_of(inputs), outputs.size(), std::move(backward));
   std::vector<Variable> results;
   for (size_t i = 0; i < outputs.size(); ++i)
-    results.emplace_back(std::move(outputs[i]),
-                         node ? Edge{node, static_cast<int>(i)} : Edge{});
+    results.emplace_back(std::move(outputs[i]), node ? Edge{node, static_cast<int>(i)} : Edge{});
   return results;
 }
 
@@ -71,8 +78,12 @@ Variable record_always(const char* name, Tensor output, std::vector<Variable> in
 }
 
 NoGrad::NoGrad() : before_(std::exchange(no_grad, true)) {}
-NoGrad::~NoGrad() { no_grad = before_; }
-bool grad_enabled() { return !no_grad; }
+NoGrad::~NoGrad() {
+  no_grad = before_;
+}
+bool grad_enabled() {
+  return !no_grad;
+}
 
 Node::Node(const char* name, std::vector<Edge> inputs, size_t outputs, Backward backward)
     : name_(name),

@@ -21,8 +21,8 @@
 
 namespace graft {
 
-/// Gradients, one per output (given to a closure) or per input (returned by it). An undefined tensor
-/// means zero or not needed.
+/// Gradients, one per output (given to a closure) or per input (returned by it). An undefined
+/// tensor means zero or not needed.
 using Grads = std::vector<Tensor>;
 
 /// Which inputs need a gradient.

@@ -2,7 +2,8 @@
 //
 // A cheap handle. The value of a recorded variable never changes; leaves are written only by
 // optimizers and loaders. Gradients exist for leaves that require them and stay there until taken.
-// Concurrent forwards over the same leaves are safe; backward over them is for one thread at a time.
+// Concurrent forwards over the same leaves are safe; backward over them is for one thread at a
+// time.
 #pragma once
 
 #include <memory>

@@ -33,8 +33,8 @@ class CausalLM : public Module {
   virtual Variable forward(const Tensor& ids, const Context& context) const = 0;
   virtual const LinearLike& head() const = 0;
   virtual const ModelInfo& info() const = 0;
-  /// The context a forward uses where the caller leaves a choice open: PeftModel fills in its active
-  /// adapters. Whoever calls head() itself resolves first.
+  /// The context a forward uses where the caller leaves a choice open: PeftModel fills in its
+  /// active adapters. Whoever calls head() itself resolves first.
   virtual Context resolve(const Context& context) const { return context; }
 
   /// ids (B,T) -> (B,T,vocab_size).

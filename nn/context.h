@@ -25,12 +25,16 @@ struct AdapterSelection {
 struct DropoutSource {
   uint64_t seed = 0;
   uint32_t step = 0;
-  Tensor sample;    ///< (tokens) i64: index in the epoch of each token's sample
-  Tensor position;  ///< (tokens) i64: position of each token in its sample
+  Tensor sample{};    ///< (tokens) i64: index in the epoch of each token's sample
+  Tensor position{};  ///< (tokens) i64: position of each token in its sample
 
   /// The key of one dropout layer.
   DropoutKey key(double p, uint32_t module) const {
-    return {.p = p, .seed = seed, .step = step, .module = module, .sample = sample,
+    return {.p = p,
+            .seed = seed,
+            .step = step,
+            .module = module,
+            .sample = sample,
             .position = position};
   }
 };
@@ -38,14 +42,14 @@ struct DropoutSource {
 struct Context {
   /// True while training: dropout is active.
   bool train = false;
-  DropoutSource dropout;
+  DropoutSource dropout{};
   /// Unset: the model's default selection.
-  std::optional<AdapterSelection> adapters;
-  /// (B,T) i64: position of each token for the position embedding; undefined: 0, 1, … after what the
-  /// cache holds.
-  Tensor positions;
+  std::optional<AdapterSelection> adapters{};
+  /// (B,T) i64: position of each token for the position embedding; undefined: 0, 1, … after what
+  /// the cache holds.
+  Tensor positions{};
   /// (B,T) i64: document of each token, where several share a row; undefined: one.
-  Tensor segments;
+  Tensor segments{};
   /// Keys and values of earlier tokens; nullptr without. Not used while training.
   KvCache* cache = nullptr;
   /// Keep only the input of each block and compute the block again in backward.

@@ -1,7 +1,7 @@
 // KvCache: the keys and values of the tokens a generation has seen.
 //
-// Rows may have different lengths: each writes behind its own last token. Belongs to one generation;
-// not thread-safe.
+// Rows may have different lengths: each writes behind its own last token. Belongs to one
+// generation; not thread-safe.
 #pragma once
 
 #include <vector>

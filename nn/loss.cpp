@@ -80,9 +80,9 @@ Chunks run_chunks(const Tensor& hidden, const Tensor& labels, const std::vector<
   if (hidden_needs_grad)
     result.dhidden = Tensor::zeros(hidden.shape(), hidden.dtype());
   for (size_t begin = 0; begin < rows.size(); begin += chunk) {
-    const std::vector<int64_t> part(rows.begin() + static_cast<int64_t>(begin),
-                                    rows.begin() + static_cast<int64_t>(std::min(
-                                                       rows.size(), begin + size_t{chunk})));
+    const std::vector<int64_t> part(
+        rows.begin() + static_cast<int64_t>(begin),
+        rows.begin() + static_cast<int64_t>(std::min(rows.size(), begin + size_t{chunk})));
     const Tensor indices = Tensor::from(part, {static_cast<int64_t>(part.size())});
     const Variable input(ops::embedding(hidden, indices), hidden_needs_grad);
     const Variable logits = head.forward(input, context_of_rows(context, part));
@@ -131,8 +131,8 @@ Loss chunked_cross_entropy(const Variable& hidden, const Tensor& labels, const L
   check_shape("cross_entropy", "labels", labels, {hidden.shape()[0], hidden.shape()[1]});
   const Tensor flat_labels = labels.contiguous().view({-1});
   const std::vector<int64_t> rows = labelled_rows(flat_labels, head.out_features());
-  Chunks chunks = run_chunks(as_rows(hidden.value()), flat_labels, rows, head, context,
-                             needs_grad(hidden));
+  Chunks chunks =
+      run_chunks(as_rows(hidden.value()), flat_labels, rows, head, context, needs_grad(hidden));
 
   Loss loss;
   loss.tokens = static_cast<int64_t>(rows.size());
@@ -147,16 +147,14 @@ Loss chunked_cross_entropy(const Variable& hidden, const Tensor& labels, const L
   std::ranges::move(chunks.leaves.grads(), std::back_inserter(kept));
   std::vector<Saved> saved(std::make_move_iterator(kept.begin()),
                            std::make_move_iterator(kept.end()));
-  loss.total = record("cross_entropy",
-                      Tensor::full({}, chunks.total, accumulator_dtype(hidden.dtype())),
-                      std::move(inputs),
-                      [saved = std::move(saved)](const Grads& dy, Needs) -> Grads {
-                        Grads grads;
-                        for (const Saved& grad : saved)
-                          grads.push_back(grad->defined() ? ops::scale(*grad, dy[0].item())
-                                                          : Tensor());
-                        return grads;
-                      });
+  loss.total =
+      record("cross_entropy", Tensor::full({}, chunks.total, accumulator_dtype(hidden.dtype())),
+             std::move(inputs), [saved = std::move(saved)](const Grads& dy, Needs) -> Grads {
+               Grads grads;
+               for (const Saved& grad : saved)
+                 grads.push_back(grad->defined() ? ops::scale(*grad, dy[0].item()) : Tensor());
+               return grads;
+             });
   return loss;
 }
 

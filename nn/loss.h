@@ -15,9 +15,10 @@ struct Loss {
   Tensor per_token;    ///< (B,T) f32: -log p(label), 0 where there is none
 };
 
-/// hidden (B,T,D), labels (B,T) i64 with the label of each position, -100 for none. Runs the head and
-/// the softmax in chunks of tokens; positions without a label are skipped. Gradients flow through
-/// the head, so adapters on it, its weight where it is trained, and a tied embedding get theirs.
+/// hidden (B,T,D), labels (B,T) i64 with the label of each position, -100 for none. Runs the head
+/// and the softmax in chunks of tokens; positions without a label are skipped. Gradients flow
+/// through the head, so adapters on it, its weight where it is trained, and a tied embedding get
+/// theirs.
 Loss chunked_cross_entropy(const Variable& hidden, const Tensor& labels, const LinearLike& head,
                            const Context& context);
 

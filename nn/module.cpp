@@ -9,8 +9,9 @@ void walk(Module& module, const std::string& prefix,
           const std::function<void(const std::string&, Member&)>& visit) {
   for (Member* member : module.members()) {
     const bool nameless = member->name().empty();
-    const std::string path =
-        nameless ? prefix : prefix.empty() ? member->name() : prefix + "." + member->name();
+    const std::string path = nameless         ? prefix
+                             : prefix.empty() ? member->name()
+                                              : prefix + "." + member->name();
     visit(path, *member);
     if (Module* child = member->module())
       walk(*child, path, visit);
@@ -23,7 +24,9 @@ Member::Member(Module& owner, std::string_view name) : name_(name) {
   owner.members_.push_back(this);
 }
 
-void Member::load(Tensor) { throw Error(concat("load: ", name_, " holds no numbers")); }
+void Member::load(Tensor) {
+  throw Error(concat("load: ", name_, " holds no numbers"));
+}
 
 void Parameter::load(Tensor value) {
   GRAFT_CHECK(value.shape() == shape_, ShapeError, "load: ", name(), " has shape ", shape_, ", ",

@@ -4,9 +4,10 @@
 //     Child<LinearLike> q_proj_{*this, "q_proj", make_linear(…)};
 //   };
 //
-// State dict, freezing, loading, injection and printing all walk that one list. Paths join names with
-// dots and equal the checkpoint's keys: "model.layers.0.self_attn.q_proj". A Module is neither copied
-// nor moved. Forwards are const; concurrent forwards are safe, changing the tree while one runs is not.
+// State dict, freezing, loading, injection and printing all walk that one list. Paths join names
+// with dots and equal the checkpoint's keys: "model.layers.0.self_attn.q_proj". A Module is neither
+// copied nor moved. Forwards are const; concurrent forwards are safe, changing the tree while one
+// runs is not.
 #pragma once
 
 #include <functional>

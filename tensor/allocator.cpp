@@ -73,7 +73,8 @@ class CpuAllocator final : public Allocator {
       data = std::aligned_alloc(alignment, size);
     }
     GRAFT_CHECK(data != nullptr, OutOfMemory, "cpu memory: ", size, " bytes asked for, ",
-                stats_.current, " in use, the system has no more; try a smaller batch, shorter "
+                stats_.current,
+                " in use, the system has no more; try a smaller batch, shorter "
                 "sequences or gradient checkpointing");
     stats_.reserved += static_cast<int64_t>(size);
     ++stats_.system_requests;

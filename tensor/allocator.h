@@ -1,4 +1,5 @@
-// Memory of a device: handed out in 64-byte aligned blocks, kept in size classes for reuse, counted.
+// Memory of a device: handed out in 64-byte aligned blocks, kept in size classes for reuse,
+// counted.
 //
 // Freed blocks stay with the allocator, so that a training loop asks the system for nothing new
 // after its first steps. Thread-safe.
@@ -14,10 +15,10 @@ namespace graft {
 /// Byte counts of one allocator. `saved` is the part of `current` that backward closures hold,
 /// each storage counted once.
 struct MemoryStats {
-  int64_t current = 0;   ///< handed out now
-  int64_t peak = 0;      ///< highest `current` since the last reset_peak()
-  int64_t reserved = 0;  ///< taken from the system: handed out or kept for reuse
-  int64_t saved = 0;     ///< kept for backward now
+  int64_t current = 0;          ///< handed out now
+  int64_t peak = 0;             ///< highest `current` since the last reset_peak()
+  int64_t reserved = 0;         ///< taken from the system: handed out or kept for reuse
+  int64_t saved = 0;            ///< kept for backward now
   int64_t system_requests = 0;  ///< how often the system was asked
 };
 

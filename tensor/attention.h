@@ -7,18 +7,18 @@
 
 namespace graft {
 
-/// Which keys a query sees. Key j is visible to query t of row b where j <= start(b) + t, and j is in
-/// the same segment, and j > start(b) + t - window where a window is set. Absent tensors: start is
-/// S - T for every row; one segment.
+/// Which keys a query sees. Key j is visible to query t of row b where j <= start(b) + t, and j is
+/// in the same segment, and j > start(b) + t - window where a window is set. Absent tensors: start
+/// is S - T for every row; one segment.
 struct AttentionMask {
-  Tensor start;        ///< (B) i64: how many keys lie before the first query of the row
-  Tensor segments;     ///< (B,S) i64: the document of each key, where T == S
+  Tensor start{};      ///< (B) i64: how many keys lie before the first query of the row
+  Tensor segments{};   ///< (B,S) i64: the document of each key, where T == S
   int64_t window = 0;  ///< sliding window, 0 for none
 };
 
-/// q (B,T,H,D), k, v (B,S,Hkv,D), out (B,T,H,D), lse (B,H,T) f32 (f64): log of the sum of exponentials
-/// of the scaled scores. The last dimension is dense, the others have any stride. H is a multiple of
-/// Hkv; query head h reads key head h / (H/Hkv).
+/// q (B,T,H,D), k, v (B,S,Hkv,D), out (B,T,H,D), lse (B,H,T) f32 (f64): log of the sum of
+/// exponentials of the scaled scores. The last dimension is dense, the others have any stride. H is
+/// a multiple of Hkv; query head h reads key head h / (H/Hkv).
 struct AttentionArgs {
   TensorView q, k, v, start, segments;
   int64_t window;

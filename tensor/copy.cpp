@@ -14,8 +14,7 @@ void fill_(Tensor& y, double value) {
 
 void copy_(Tensor& y, const Tensor& x) {
   GRAFT_CHECK(x.shape() == y.shape(), ShapeError, "copy: from ", x.shape(), " to ", y.shape());
-  GRAFT_CHECK(x.device() == y.device(), DeviceError, "copy: from ", x.device(), " to ",
-              y.device());
+  GRAFT_CHECK(x.device() == y.device(), DeviceError, "copy: from ", x.device(), " to ", y.device());
   if (y.numel() > 0)
     copy_slot(y.device(), {x.as_view(), y.as_view()});
 }

@@ -7,7 +7,8 @@
 namespace graft {
 
 /// loss (rows) f32 (f64) = logsumexp(logits) - logits[label]; then, where `gradient`, logits become
-/// softmax(logits) - onehot(label) in place. logits (rows, V) row-major; labels (rows) i64 in [0, V).
+/// softmax(logits) - onehot(label) in place. logits (rows, V) row-major; labels (rows) i64 in [0,
+/// V).
 struct CrossEntropyArgs {
   TensorView logits, labels, loss;
   bool gradient;

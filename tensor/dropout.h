@@ -18,8 +18,8 @@ struct DropoutKey {
   uint64_t seed = 0;
   uint32_t step = 0;    ///< optimizer step
   uint32_t module = 0;  ///< which dropout of the model
-  Tensor sample;
-  Tensor position;
+  Tensor sample{};
+  Tensor position{};
 };
 
 /// y = x · mask / (1 - p). x, y (rows, width) row-major.

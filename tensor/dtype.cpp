@@ -39,6 +39,8 @@ std::string_view name(DType dtype) {
   return names[static_cast<size_t>(dtype)];
 }
 
-std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name(dtype); }
+std::ostream& operator<<(std::ostream& out, DType dtype) {
+  return out << name(dtype);
+}
 
 }  // namespace graft

@@ -39,7 +39,9 @@ constexpr size_t element_size(DType dtype) {
   return sizes[static_cast<size_t>(dtype)];
 }
 
-constexpr bool is_floating(DType dtype) { return dtype <= DType::f16; }
+constexpr bool is_floating(DType dtype) {
+  return dtype <= DType::f16;
+}
 
 /// "f32", "bf16", … as the command line spells them.
 std::string_view name(DType dtype);

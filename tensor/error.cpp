@@ -25,9 +25,9 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 FormatError::FormatError(std::string_view file, int64_t offset, std::string_view what)
-    : FormatError(offset >= 0 ? concat(file, ": at byte ", offset, ": ", what)
-                              : concat(file, ": ", what),
-                  file) {
+    : FormatError(
+          offset >= 0 ? concat(file, ": at byte ", offset, ": ", what) : concat(file, ": ", what),
+          file) {
   offset_ = offset;
 }
 

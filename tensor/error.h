@@ -96,8 +96,8 @@ std::string did_you_mean(std::string_view name, std::span<const std::string> can
 }  // namespace graft
 
 /// Throws `ErrorType` with the joined message parts unless `condition` holds.
-#define GRAFT_CHECK(condition, ErrorType, ...)          \
-  do {                                                  \
-    if (!(condition)) [[unlikely]]                      \
-      throw ErrorType(::graft::concat(__VA_ARGS__));    \
+#define GRAFT_CHECK(condition, ErrorType, ...)       \
+  do {                                               \
+    if (!(condition)) [[unlikely]]                   \
+      throw ErrorType(::graft::concat(__VA_ARGS__)); \
   } while (false)

@@ -23,7 +23,8 @@ struct MatmulArgs {
 struct LinearArgs {
   TensorView x, w, bias, u, b, y;
 };
-/// dx (M,K) = dy (M,N) w + g a, with w (N,K), g (M,R) and a (R,K) f32 (f64) or absent. All row-major.
+/// dx (M,K) = dy (M,N) w + g a, with w (N,K), g (M,R) and a (R,K) f32 (f64) or absent. All
+/// row-major.
 struct LinearBackwardArgs {
   TensorView dy, w, g, a, dx;
 };
@@ -38,7 +39,8 @@ namespace ops {
 Tensor matmul(const Tensor& a, const Tensor& b, double alpha = 1);
 Tensor matmul(const Tensor& a, const Tensor& b, double alpha, DType dtype);
 
-/// x (…, K), w (N,K), bias (N) or undefined, u (M,R) and b (N,R) or undefined -> (…, N) in x's dtype.
+/// x (…, K), w (N,K), bias (N) or undefined, u (M,R) and b (N,R) or undefined -> (…, N) in x's
+/// dtype.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& u,
               const Tensor& b);
 /// dy (…, N), w (N,K), g (M,R) and a (R,K) or undefined -> (…, K) in dy's dtype.

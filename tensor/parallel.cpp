@@ -1,12 +1,11 @@
 #include "graft/tensor/parallel.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <sched.h>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -125,7 +124,9 @@ void set_thread_count(int count) {
     pool().threads = std::make_unique<ThreadPool>(count - 1);
 }
 
-int thread_count() { return pool().threads->size(); }
+int thread_count() {
+  return pool().threads->size();
+}
 
 void parallel_for(int64_t n, int64_t grain,
                   const std::function<void(int64_t begin, int64_t end)>& body) {
@@ -138,9 +139,8 @@ void parallel_for(int64_t n, int64_t grain,
   if (blocks <= 1 || inside_parallel_for || !lock.try_lock() || pool().threads->size() == 1)
     return run_blocks(0, blocks);
   const int64_t threads = pool().threads->size();
-  pool().threads->run([&](int rank) {
-    run_blocks(blocks * rank / threads, blocks * (rank + 1) / threads);
-  });
+  pool().threads->run(
+      [&](int rank) { run_blocks(blocks * rank / threads, blocks * (rank + 1) / threads); });
 }
 
 }  // namespace graft

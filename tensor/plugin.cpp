@@ -1,7 +1,6 @@
 #include "graft/tensor/plugin.h"
 
 #include <dlfcn.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -57,8 +56,7 @@ void load_plugin(const std::string& path) {
   const std::unique_ptr<void, int (*)(void*)> library(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL),
                                                       [](void* handle) { return dlclose(handle); });
   GRAFT_CHECK(library != nullptr, IoError, "plug-in ", path, ": ", dlerror());
-  const auto entry =
-      reinterpret_cast<graft_plugin_function>(dlsym(library.get(), "graft_plugin"));
+  const auto entry = reinterpret_cast<graft_plugin_function>(dlsym(library.get(), "graft_plugin"));
   GRAFT_CHECK(entry != nullptr, ConfigError, "plug-in ", path,
               ": exports no function graft_plugin");
 
@@ -71,8 +69,9 @@ void load_plugin(const std::string& path) {
   for (const Request& request : requests)
     check(path, request);
   for (const Request& request : requests)
-    registry().find(request.slot)->add(static_cast<DeviceKind>(request.device_kind),
-                                       {request.kernel, request.name});
+    registry()
+        .find(request.slot)
+        ->add(static_cast<DeviceKind>(request.device_kind), {request.kernel, request.name});
   // The kernels stay in use until the process ends.
   dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
 }

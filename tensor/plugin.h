@@ -20,7 +20,8 @@ struct graft_plugin_api {
   uint32_t struct_size;  ///< sizeof(graft_plugin_api) of the running graft
   void* registration;    ///< to be passed back
   /// Adds a kernel to a slot. `device_kind` is a graft::DeviceKind, `args_size` the sizeof of the
-  /// argument struct, `kernel` returns 0 (done) or 1 (unsupported). `name` must outlive the process.
+  /// argument struct, `kernel` returns 0 (done) or 1 (unsupported). `name` must outlive the
+  /// process.
   void (*add_kernel)(void* registration, const char* slot, int device_kind, size_t args_size,
                      int32_t (*kernel)(const void* args), const char* name);
 };

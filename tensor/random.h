@@ -9,8 +9,8 @@
 
 namespace graft {
 
-/// Element i of y is drawn from counter i of (seed, stream): uniform in [a, b), or normal with mean a
-/// and standard deviation b where `normal`. y row-major, floating.
+/// Element i of y is drawn from counter i of (seed, stream): uniform in [a, b), or normal with mean
+/// a and standard deviation b where `normal`. y row-major, floating.
 struct RandomArgs {
   TensorView y;
   uint64_t seed, stream;

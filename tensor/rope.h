@@ -22,8 +22,9 @@ namespace ops {
 struct RopeTables {
   Tensor cos, sin;
 };
-/// positions (…) i64, inv_freq of D/2 angles per position -> cos, sin (tokens, D/2), each multiplied
-/// by `attention_scaling`. Angles are formed in f32 for f32 (as transformers does), f64 for f64.
+/// positions (…) i64, inv_freq of D/2 angles per position -> cos, sin (tokens, D/2), each
+/// multiplied by `attention_scaling`. Angles are formed in f32 for f32 (as transformers does), f64
+/// for f64.
 RopeTables rope_tables(const Tensor& positions, const std::vector<double>& inv_freq, DType dtype,
                        double attention_scaling = 1);
 /// x (B,T,H,D) -> the same shape.

@@ -20,14 +20,21 @@ void SlotBase::call(Device device, const void* args) const {
       return;
   }
   GRAFT_CHECK(counts_[kind] > 0, DeviceError, name_, ": no kernel for device ", device);
-  throw DTypeError(concat(name_, ": no kernel of device ", device,
-                          " takes these dtypes, shapes and layouts"));
+  throw DTypeError(
+      concat(name_, ": no kernel of device ", device, " takes these dtypes, shapes and layouts"));
 }
 
 void SlotBase::add(DeviceKind kind, Kernel kernel) {
   int& count = counts_[static_cast<size_t>(kind)];
   GRAFT_CHECK(count < max_kernels, ConfigError, name_, ": more than ", max_kernels, " kernels");
   kernels_[static_cast<size_t>(kind)][static_cast<size_t>(count++)] = kernel;
+}
+
+void SlotBase::rotate(DeviceKind kind) {
+  auto& row = kernels_[static_cast<size_t>(kind)];
+  const int count = counts_[static_cast<size_t>(kind)];
+  if (count > 1)
+    std::rotate(row.begin(), row.begin() + 1, row.begin() + count);
 }
 
 void Registry::declare(SlotBase& slot) {

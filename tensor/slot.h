@@ -43,6 +43,9 @@ class SlotBase {
   std::vector<Kernel> kernels(DeviceKind kind) const;
   /// Puts a kernel in front of those already there. Throws ConfigError beyond max_kernels.
   void add(DeviceKind kind, Kernel kernel);
+  /// Asks the kernel that was asked last first from now on; the others keep their order. For tests
+  /// and benches, while no operation runs.
+  void rotate(DeviceKind kind);
 
  protected:
   /// Throws DeviceError where no kernel of the device takes the arguments.

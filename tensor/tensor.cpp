@@ -56,8 +56,7 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, DType dtype, Shape shape, Strid
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   const auto nbytes = static_cast<size_t>(shape.numel()) * element_size(dtype);
-  return Tensor(std::make_shared<Storage>(nbytes, device), dtype, shape,
-                contiguous_strides(shape));
+  return Tensor(std::make_shared<Storage>(nbytes, device), dtype, shape, contiguous_strides(shape));
 }
 
 Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
@@ -93,15 +92,17 @@ Tensor Tensor::transpose(int i, int j) const {
 
 Tensor Tensor::slice(int i, int64_t begin, int64_t end) const {
   const int dimension = checked_dimension("slice", i, rank());
-  GRAFT_CHECK(0 <= begin && begin <= end && end <= shape_[dimension], ShapeError, "slice: [",
-              begin, ", ", end, ") of dimension ", i, " of ", shape_);
+  GRAFT_CHECK(0 <= begin && begin <= end && end <= shape_[dimension], ShapeError, "slice: [", begin,
+              ", ", end, ") of dimension ", i, " of ", shape_);
   Tensor result = *this;
   result.shape_ = shape_.with(dimension, end - begin);
   result.offset_ += begin * strides_[static_cast<size_t>(dimension)];
   return result;
 }
 
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+Tensor Tensor::contiguous() const {
+  return is_contiguous() ? *this : clone();
+}
 
 Tensor Tensor::clone() const {
   Tensor result = empty(shape_, dtype_, device());

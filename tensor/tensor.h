@@ -111,8 +111,8 @@ class Tensor {
 
 template <class T>
 Tensor Tensor::from(const std::vector<T>& values, Shape shape) {
-  GRAFT_CHECK(static_cast<int64_t>(values.size()) == shape.numel(), ShapeError, "tensor: ",
-              values.size(), " values given for shape ", shape);
+  GRAFT_CHECK(static_cast<int64_t>(values.size()) == shape.numel(), ShapeError,
+              "tensor: ", values.size(), " values given for shape ", shape);
   Tensor result = empty(shape, dtype_of<T>::value);
   T* out = result.data<T>();
   for (size_t i = 0; i < values.size(); ++i)

@@ -50,7 +50,8 @@ KernelStatus visit_float(DType dtype, Body&& body) {
   }
 }
 
-/// Converts between any two element types; through float or double where a 16-bit float is involved.
+/// Converts between any two element types; through float or double where a 16-bit float is
+/// involved.
 template <class To, class From>
 To convert(From value) {
   constexpr bool from_half = std::is_same_v<From, bf16> || std::is_same_v<From, f16>;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "doctest/doctest.h"
+
 #include "graft/tests/support/skip.h"
 
 namespace {

@@ -1,12 +1,11 @@
 #include "graft/tests/support/test.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <numbers>
+#include <unistd.h>
 
 #include "graft/tensor/philox.h"
 #include "graft/tests/support/skip.h"
@@ -22,7 +21,9 @@ std::filesystem::path folder_from(const char* variable) {
 
 }  // namespace
 
-void skip(const std::string& reason) { throw Skipped{reason}; }
+void skip(const std::string& reason) {
+  throw Skipped{reason};
+}
 
 std::filesystem::path data(const std::string& relative) {
   const std::filesystem::path path = folder_from("GRAFT_TEST_DATA") / relative;

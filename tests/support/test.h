@@ -6,6 +6,7 @@
 #include <string>
 
 #include "doctest/doctest.h"
+
 #include "graft/tensor/tensor.h"
 
 namespace graft::test {
@@ -33,7 +34,8 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// The message of the E that `action` throws. Fails the test where it throws nothing or another type.
+/// The message of the E that `action` throws. Fails the test where it throws nothing or another
+/// type.
 template <class E>
 std::string message_of(const std::function<void()>& action) {
   try {

@@ -1,8 +1,7 @@
-#include "graft/tensor/dtype.h"
-
 #include <cmath>
 #include <limits>
 
+#include "graft/tensor/dtype.h"
 #include "graft/tests/support/test.h"
 
 namespace graft {

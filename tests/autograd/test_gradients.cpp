@@ -1,0 +1,215 @@
+// Every operation that records itself is compared with finite differences here, in f64. The last
+// case reads the sources and fails when an operation has no comparison.
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "graft/autograd/attention.h"
+#include "graft/autograd/checkpoint.h"
+#include "graft/autograd/embedding.h"
+#include "graft/autograd/gradcheck.h"
+#include "graft/autograd/linear.h"
+#include "graft/autograd/norm.h"
+#include "graft/autograd/pointwise.h"
+#include "graft/autograd/rope.h"
+#include "graft/autograd/tape.h"
+#include "graft/nn/loss.h"
+#include "graft/tensor/pointwise.h"
+#include "graft/tests/support/test.h"
+
+namespace graft {
+namespace {
+
+using Inputs = std::vector<Variable>;
+
+/// Names of the nodes that checked functions put on the tape.
+std::set<std::string>& checked_names() {
+  static std::set<std::string> names;
+  return names;
+}
+
+void collect_names(const Variable& y) {
+  std::vector<const Node*> pending{y.edge().node.get()};
+  std::set<const Node*> seen;
+  while (!pending.empty()) {
+    const Node* node = pending.back();
+    pending.pop_back();
+    if (node == nullptr || !seen.insert(node).second)
+      continue;
+    checked_names().insert(node->name());
+    for (const Edge& edge : node->inputs())
+      pending.push_back(edge.node.get());
+  }
+}
+
+Variable leaf(Shape shape, uint64_t seed) {
+  return Variable(test::random_tensor(shape, seed, DType::f64), true);
+}
+
+Variable frozen(Shape shape, uint64_t seed) {
+  return Variable(test::random_tensor(shape, seed, DType::f64));
+}
+
+void check(const std::function<Variable(const Inputs&)>& function, Inputs inputs) {
+  collect_names(function(inputs));
+  const GradcheckResult result = gradcheck(function, std::move(inputs));
+  CHECK_MESSAGE(result.passed, result.message);
+  INFO("worst difference / allowed: ", result.worst);
+}
+
+DropoutKey dropout_key(int64_t rows) {
+  Tensor sample = Tensor::empty({rows}, DType::i64);
+  Tensor position = Tensor::empty({rows}, DType::i64);
+  for (int64_t i = 0; i < rows; ++i) {
+    sample.data<int64_t>()[i] = i / 3;
+    position.data<int64_t>()[i] = i % 3;
+  }
+  return {.p = 0.3, .seed = 1, .step = 2, .module = 3, .sample = sample, .position = position};
+}
+
+}  // namespace
+
+TEST_CASE("gradcheck: elementwise operations and shapes") {
+  check([](const Inputs& x) { return add(x[0], x[1]); }, {leaf({2, 3}, 1), leaf({2, 3}, 2)});
+  check([](const Inputs& x) { return add(x[0], x[0]); }, {leaf({2, 3}, 1)});
+  check([](const Inputs& x) { return mul(x[0], x[1]); }, {leaf({2, 3}, 1), leaf({2, 3}, 2)});
+  check([](const Inputs& x) { return mul(x[0], x[1]); }, {leaf({2, 3}, 1), frozen({2, 3}, 2)});
+  check([](const Inputs& x) { return mul(x[0], x[0]); }, {leaf({2, 3}, 1)});
+  check([](const Inputs& x) { return scale(x[0], -0.7); }, {leaf({4}, 1)});
+  check([](const Inputs& x) { return sum(mul(x[0], x[0])); }, {leaf({2, 3}, 1)});
+  check([](const Inputs& x) { return view(mul(x[0], x[0]), {3, -1}); }, {leaf({2, 3}, 1)});
+  check([](const Inputs& x) { return swiglu(x[0], x[1]); }, {leaf({3, 5}, 1), leaf({3, 5}, 2)});
+}
+
+TEST_CASE("gradcheck: rms_norm, with and without a gradient for the weight") {
+  const auto norm = [](const Inputs& x) { return rms_norm(x[0], x[1], 1e-5); };
+  check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2)});
+  check(norm, {leaf({3, 5}, 1), frozen({5}, 2)});
+}
+
+TEST_CASE("gradcheck: rope") {
+  const Tensor positions = Tensor::from<int64_t>({0, 1, 2, 7, 8, 9}, {2, 3});
+  const auto tables = ops::rope_tables(positions, {1.0, 0.1}, DType::f64);
+  check([&](const Inputs& x) { return rope(x[0], tables); }, {leaf({2, 3, 2, 4}, 1)});
+}
+
+TEST_CASE("gradcheck: attention over block borders, groups, segments, window and start") {
+  const auto with = [](AttentionMask mask) {
+    return [mask](const Inputs& x) {
+      return scaled_dot_product_attention(x[0], x[1], x[2], mask, 0.6);
+    };
+  };
+  check(with({}), {leaf({1, 66, 2, 2}, 1), leaf({1, 66, 1, 2}, 2), leaf({1, 66, 1, 2}, 3)});
+  check(with({.window = 3}), {leaf({2, 8, 2, 3}, 1), leaf({2, 8, 2, 3}, 2), leaf({2, 8, 2, 3}, 3)});
+  const Tensor segments = Tensor::from<int64_t>({0, 0, 1, 1, 1, 2}, {1, 6});
+  check(with({.segments = segments}),
+        {leaf({1, 6, 4, 2}, 1), leaf({1, 6, 2, 2}, 2), leaf({1, 6, 2, 2}, 3)});
+  const Tensor start = Tensor::from<int64_t>({2, -1}, {2});
+  check(with({.start = start}),
+        {leaf({2, 3, 1, 2}, 1), leaf({2, 6, 1, 2}, 2), leaf({2, 6, 1, 2}, 3)});
+}
+
+TEST_CASE("gradcheck: embedding adds up the gradients of repeated ids") {
+  const Tensor ids = Tensor::from<int64_t>({1, 4, 1, 0}, {2, 2});
+  check([&](const Inputs& x) { return embedding(x[0], ids); }, {leaf({5, 3}, 1)});
+}
+
+TEST_CASE("gradcheck: linear with bias, low-rank terms, dropout, frozen and trained parts") {
+  const auto with_terms = [](bool dropout) {
+    return [dropout](const Inputs& x) {
+      const std::vector<LowRank> terms{
+          {x[3], x[4], 0.5, dropout ? dropout_key(6) : DropoutKey{}},
+          {x[5], x[6], -2.0, {}},
+      };
+      return linear(x[0], x[1], x[2], terms);
+    };
+  };
+  const auto inputs = [](bool base, bool x, bool adapters) {
+    const auto make = [](bool trained, Shape shape, uint64_t seed) {
+      return trained ? leaf(shape, seed) : frozen(shape, seed);
+    };
+    return Inputs{make(x, {2, 3, 4}, 1),     make(base, {5, 4}, 2),     make(base, {5}, 3),
+                  make(adapters, {2, 4}, 4), make(adapters, {5, 2}, 5), make(adapters, {3, 4}, 6),
+                  make(adapters, {5, 3}, 7)};
+  };
+  for (const bool dropout : {false, true}) {
+    check(with_terms(dropout), inputs(true, true, true));
+    check(with_terms(dropout), inputs(false, true, true));
+    check(with_terms(dropout), inputs(false, false, true));
+    check(with_terms(dropout), inputs(false, true, false));
+  }
+  check([](const Inputs& x) { return linear(x[0], x[1], Variable()); },
+        {leaf({3, 4}, 1), leaf({5, 4}, 2)});
+}
+
+TEST_CASE("gradcheck: checkpoint, also where only the parameters of the block need a gradient") {
+  const auto block = [](const Inputs& x) {
+    return checkpoint([w = x[1]](const Variable& in) { return mul(linear(in, w, Variable()), in); },
+                      x[0]);
+  };
+  check(block, {leaf({3, 4}, 1), leaf({4, 4}, 2)});
+  check(block, {frozen({3, 4}, 1), leaf({4, 4}, 2)});
+}
+
+TEST_CASE("gradcheck: the fused loss, its head and an adapter on it") {
+  class Head final : public nn::LinearLike {
+   public:
+    Head(Variable w, Variable a, Variable b) : w_(w), a_(a), b_(b) {}
+    Variable forward(const Variable& x, const nn::Context& context) const override {
+      const LowRank term{a_, b_, 1.5, context.dropout.key(0.2, 9)};
+      return linear(x, w_, Variable(), {&term, 1});
+    }
+    int64_t in_features() const override { return w_.shape()[1]; }
+    int64_t out_features() const override { return w_.shape()[0]; }
+
+   private:
+    Variable w_, a_, b_;
+  };
+  const Tensor labels = Tensor::from<int64_t>({3, -100, 0, 6, 6, -100}, {2, 3});
+  nn::Context context;
+  const DropoutKey key = dropout_key(6);
+  context.dropout = {.seed = 4, .step = 1, .sample = key.sample, .position = key.position};
+  const auto loss = [&](const Inputs& x) {
+    return nn::chunked_cross_entropy(x[0], labels, Head(x[1], x[2], x[3]), context).total;
+  };
+  check(loss, {leaf({2, 3, 4}, 1), leaf({7, 4}, 2), leaf({2, 4}, 3), leaf({7, 2}, 4)});
+  check(loss, {leaf({2, 3, 4}, 1), frozen({7, 4}, 2), frozen({2, 4}, 3), frozen({7, 2}, 4)});
+  check(loss, {frozen({2, 3, 4}, 1), frozen({7, 4}, 2), leaf({2, 4}, 3), leaf({7, 2}, 4)});
+}
+
+TEST_CASE("gradcheck: finds a wrong gradient") {
+  const auto wrong = [](const Inputs& x) {
+    return record("test_wrong", ops::scale(x[0].value(), 2), {x[0]},
+                  [](const Grads& dy, Needs) -> Grads { return {ops::scale(dy[0], 2.1)}; });
+  };
+  const GradcheckResult result = gradcheck(wrong, {leaf({3}, 1)});
+  CHECK_FALSE(result.passed);
+  test::check_contains(result.message, "input 0 (3) entry 0");
+}
+
+TEST_CASE("gradcheck: no recorded operation is left out") {
+  const char* source = std::getenv("GRAFT_TEST_SOURCE");
+  REQUIRE(source != nullptr);
+  const std::regex pattern("record(?:_always)?\\(\\s*\"([a-z0-9_]+)\"");
+  size_t found = 0;
+  for (const char* folder : {"autograd", "nn", "peft", "models"}) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::filesystem::path(source) / folder)) {
+      if (entry.path().extension() != ".cpp")
+        continue;
+      std::stringstream text;
+      text << std::ifstream(entry.path()).rdbuf();
+      const std::string content = text.str();
+      for (std::sregex_iterator it(content.begin(), content.end(), pattern), end; it != end; ++it) {
+        ++found;
+        CHECK_MESSAGE(checked_names().contains((*it)[1]), "'", (*it)[1].str(), "' of ",
+                      entry.path().filename().string(), " has no gradcheck");
+      }
+    }
+  }
+  CHECK(found >= 12);
+}
+
+}  // namespace graft

@@ -1,0 +1,166 @@
+#include <cmath>
+
+#include "graft/tensor/attention.h"
+#include "graft/tensor/parallel.h"
+#include "graft/tests/support/kernels.h"
+#include "graft/tests/support/test.h"
+
+namespace graft {
+namespace {
+
+using test::random_tensor;
+
+bool sees(const AttentionMask& mask, int64_t row, int64_t query, int64_t key, int64_t queries,
+          int64_t keys) {
+  const int64_t start =
+      mask.start.defined() ? mask.start.span<int64_t>()[static_cast<size_t>(row)] : keys - queries;
+  const int64_t last = start + query;
+  if (key > last || (mask.window > 0 && key <= last - mask.window))
+    return false;
+  if (!mask.segments.defined())
+    return true;
+  const int64_t* segments = mask.segments.data<int64_t>() + row * keys;
+  return segments[key] == segments[last];
+}
+
+/// The definition, with the whole matrix of scores, in f64.
+Tensor reference(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionMask& mask,
+                 double scale) {
+  const int64_t batch = q.dim(0), queries = q.dim(1), heads = q.dim(2), width = q.dim(3);
+  const int64_t keys = k.dim(1), kv_heads = k.dim(2);
+  const auto at = [](const std::vector<double>& x, const Tensor& t, int64_t b, int64_t i, int64_t h,
+                     int64_t d) {
+    return x[static_cast<size_t>(((b * t.dim(1) + i) * t.dim(2) + h) * t.dim(3) + d)];
+  };
+  const auto qs = q.to_vector(), ks = k.to_vector(), vs = v.to_vector();
+  Tensor out = Tensor::zeros(q.shape(), DType::f64);
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t i = 0; i < queries; ++i) {
+        double total = 0;
+        std::vector<double> sums(static_cast<size_t>(width));
+        for (int64_t j = 0; j < keys; ++j) {
+          if (!sees(mask, b, i, j, queries, keys))
+            continue;
+          double score = 0;
+          for (int64_t d = 0; d < width; ++d)
+            score += at(qs, q, b, i, h, d) * at(ks, k, b, j, h / (heads / kv_heads), d);
+          const double weight = std::exp(scale * score);
+          total += weight;
+          for (int64_t d = 0; d < width; ++d)
+            sums[static_cast<size_t>(d)] += weight * at(vs, v, b, j, h / (heads / kv_heads), d);
+        }
+        for (int64_t d = 0; d < width; ++d)
+          out.data<double>()[((b * queries + i) * heads + h) * width + d] =
+              total > 0 ? sums[static_cast<size_t>(d)] / total : 0;
+      }
+    }
+  }
+  return out;
+}
+
+Tensor ids(const std::vector<int64_t>& values, Shape shape) {
+  return Tensor::from(values, shape);
+}
+
+}  // namespace
+
+TEST_CASE("attention: agrees with the definition over block borders, masks and group sizes") {
+  struct Case {
+    int64_t batch, queries, keys, heads, kv_heads, width, window;
+  };
+  for (const auto [batch, queries, keys, heads, kv_heads, width, window] :
+       {Case{1, 1, 1, 1, 1, 2, 0},
+        {2, 7, 7, 4, 2, 6, 0},
+        {1, 65, 65, 2, 1, 8, 0},
+        {1, 130, 130, 3, 3, 5, 0},
+        {2, 1, 70, 4, 2, 8, 0},
+        {1, 100, 100, 2, 2, 4, 10},
+        {1, 5, 90, 2, 1, 4, 70}}) {
+    const Tensor q = random_tensor({batch, queries, heads, width}, 1);
+    const Tensor k = random_tensor({batch, keys, kv_heads, width}, 2);
+    const Tensor v = random_tensor({batch, keys, kv_heads, width}, 3);
+    const AttentionMask mask{.window = window};
+    const Tensor expected = reference(q, k, v, mask, 0.4);
+    test::for_each_kernel(attention_slot, [&] {
+      // f32 sums of up to 130 terms of size 1.
+      CHECK(test::max_difference(ops::attention(q, k, v, mask, 0.4).out, expected) < 2e-6);
+    });
+  }
+}
+
+TEST_CASE("attention: rows of different length, and queries that see nothing") {
+  const Tensor q = random_tensor({2, 3, 2, 4}, 1);
+  const Tensor k = random_tensor({2, 10, 1, 4}, 2);
+  const Tensor v = random_tensor({2, 10, 1, 4}, 3);
+  const AttentionMask mask{.start = ids({5, 0}, {2})};
+  CHECK(test::max_difference(ops::attention(q, k, v, mask, 1).out, reference(q, k, v, mask, 1)) <
+        2e-6);
+  const AttentionMask before{.start = ids({-2, -9}, {2})};
+  const auto blind = ops::attention(q, k, v, before, 1).out;
+  CHECK(test::max_difference(blind, reference(q, k, v, before, 1)) < 2e-6);
+}
+
+TEST_CASE("attention: segments keep documents of one row apart") {
+  std::vector<int64_t> documents(80);
+  for (size_t i = 0; i < documents.size(); ++i)
+    documents[i] = i < 30 ? 0 : i < 31 ? 1 : 2;
+  const Tensor q = random_tensor({1, 80, 2, 4}, 1);
+  const Tensor k = random_tensor({1, 80, 2, 4}, 2);
+  const Tensor v = random_tensor({1, 80, 2, 4}, 3);
+  const AttentionMask mask{.segments = ids(documents, {1, 80})};
+  const Tensor out = ops::attention(q, k, v, mask, 1).out;
+  CHECK(test::max_difference(out, reference(q, k, v, mask, 1)) < 2e-6);
+  const auto alone =
+      ops::attention(q.slice(1, 31, 80), k.slice(1, 31, 80), v.slice(1, 31, 80), {}, 1);
+  CHECK(test::max_difference(out.slice(1, 31, 80), alone.out) < 2e-6);
+}
+
+TEST_CASE("attention: reads views of one projection in place") {
+  const Tensor packed = random_tensor({2, 9, 3, 8}, 1);
+  const Tensor q = packed.slice(2, 0, 2), k = packed.slice(2, 1, 2), v = packed.slice(2, 2, 3);
+  CHECK(test::max_difference(ops::attention(q, k, v, {}, 1).out, reference(q, k, v, {}, 1)) < 2e-6);
+}
+
+TEST_CASE("attention: bf16 rounds only its input and its result") {
+  const Tensor q = random_tensor({1, 70, 2, 8}, 1, DType::bf16);
+  const Tensor k = random_tensor({1, 70, 2, 8}, 2, DType::bf16);
+  const Tensor v = random_tensor({1, 70, 2, 8}, 3, DType::bf16);
+  // 8 bits of mantissa on results up to about 3.
+  CHECK(test::max_difference(ops::attention(q, k, v, {}, 0.4).out, reference(q, k, v, {}, 0.4)) <
+        0x1p-7);
+}
+
+TEST_CASE("attention: the bits do not depend on the number of threads") {
+  const Tensor q = random_tensor({2, 100, 4, 8}, 1);
+  const Tensor k = random_tensor({2, 100, 2, 8}, 2);
+  const Tensor v = random_tensor({2, 100, 2, 8}, 3);
+  const Tensor dout = random_tensor({2, 100, 4, 8}, 4);
+  const auto run = [&](int threads) {
+    set_thread_count(threads);
+    const auto forward = ops::attention(q, k, v, {}, 0.4);
+    const auto [dq, dk, dv] = ops::attention_backward(dout, q, k, v, {}, 0.4, forward);
+    return std::vector<Tensor>{forward.out, dq, dk, dv};
+  };
+  const auto one = run(1);
+  const auto three = run(3);
+  for (size_t i = 0; i < one.size(); ++i)
+    CHECK(test::same_bits(one[i], three[i]));
+  set_thread_count(2);
+}
+
+TEST_CASE("attention: says what does not fit") {
+  const Tensor q = Tensor::zeros({1, 2, 3, 4});
+  test::check_contains(
+      test::message_of<ShapeError>([&] {
+        ops::attention(q, Tensor::zeros({1, 2, 2, 4}), Tensor::zeros({1, 2, 2, 4}), {}, 1);
+      }),
+      "query heads be a multiple of key heads");
+  test::check_contains(
+      test::message_of<ShapeError>([&] {
+        ops::attention(q, Tensor::zeros({1, 1, 3, 4}), Tensor::zeros({1, 1, 3, 4}), {}, 1);
+      }),
+      "2 queries for 1 keys");
+}
+
+}  // namespace graft
