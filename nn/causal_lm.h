@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "graft/nn/context.h"
 #include "graft/nn/linear.h"
@@ -24,6 +26,10 @@ struct ModelInfo {
   int64_t max_positions = 0;
   bool tied_head = false;
   DType dtype = DType::f32;  ///< of the weights as held
+  std::optional<int64_t> bos_token_id{};
+  std::optional<int64_t> pad_token_id{};
+  std::vector<int64_t> eos_token_ids{};  ///< what ends a text; empty where the files do not say
+  std::string config_json{};  ///< config.json without the dtype, for whoever saves the model
 };
 
 /// ids and a Context -> hidden states; and the head that turns those into logits.

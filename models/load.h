@@ -1,0 +1,51 @@
+// Loading base models: a Hugging Face folder or a GGUF file becomes a CausalLM.
+//
+//   auto model = models::load("SmolLM2-135M-Instruct", {.dtype = DType::f32});
+//
+// Loading is strict: what the configuration says and what the tensors are must agree in every name
+// and shape, and an option that would change the numbers and is not supported is refused by name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "graft/nn/causal_lm.h"
+
+namespace graft::models {
+
+/// How far loading has come.
+struct LoadProgress {
+  int64_t done = 0;   ///< parameters loaded, counted in numbers
+  int64_t total = 0;  ///< parameters of the model
+};
+
+struct LoadOptions {
+  /// Of the weights in memory, whatever the file holds. A floating dtype.
+  DType dtype = DType::f32;
+  Device device = cpu;
+  /// Called after each tensor.
+  std::function<void(const LoadProgress&)> progress{};
+};
+
+/// The model at `path`: a folder with config.json and safetensors (single or sharded), or a GGUF
+/// file. All weights are frozen. Tensors are converted one by one, so that the peak is the model
+/// and one tensor. Throws ConfigError where there is no such model (saying where to put one) or
+/// where it needs what graft has not, FormatError where a file is damaged or tensors are missing,
+/// unexpected or of a wrong shape (with the whole list), and IoError.
+std::unique_ptr<nn::CausalLM> load(const std::filesystem::path& path,
+                                   const LoadOptions& options = {});
+
+/// What can be said of a model without reading its weights.
+struct Description {
+  nn::ModelInfo info;      ///< `info.dtype` is that of `load` by default
+  std::string format;      ///< "safetensors" or "gguf"
+  int64_t parameters = 0;  ///< tied ones counted once
+};
+
+/// Reads configuration and headers and checks them as `load` does. Throws as `load` does.
+Description describe(const std::filesystem::path& path);
+
+}  // namespace graft::models

@@ -1,0 +1,25 @@
+// Writing a model as a folder that transformers and graft load.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "graft/nn/causal_lm.h"
+
+namespace graft::models {
+
+struct SaveOptions {
+  /// Of the weights in the file.
+  DType dtype = DType::f32;
+  /// More bytes than this are spread over several files; a larger tensor has a file of its own.
+  int64_t max_shard_bytes = int64_t{5} << 30;
+};
+
+/// Writes config.json and model.safetensors (or shards and model.safetensors.index.json) into
+/// `folder`, which is made where it is missing; other files there are left alone. A tied head is
+/// written once. Each file appears whole or not at all; config.json comes last. Throws ConfigError
+/// where the model carries adapters (merge them first), and IoError.
+void save_pretrained(nn::CausalLM& model, const std::filesystem::path& folder,
+                     const SaveOptions& options = {});
+
+}  // namespace graft::models
