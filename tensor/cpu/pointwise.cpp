@@ -1,0 +1,106 @@
+#include "graft/tensor/pointwise.h"
+
+#include "graft/tensor/cpu/dispatch.h"
+#include "graft/tensor/cpu/families.h"
+#include "graft/tensor/functors.h"
+#include "graft/tensor/parallel.h"
+
+namespace graft::cpu_kernels {
+namespace {
+
+constexpr int64_t grain = 1 << 14;
+
+/// Calls body(i) for all elements, in parallel blocks.
+template <class Body>
+KernelStatus for_each(int64_t n, const Body& body) {
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      body(i);
+  });
+  return KernelStatus::done;
+}
+
+KernelStatus add(const AddArgs& args) {
+  if (!contiguous(args.a, args.b, args.y))
+    return KernelStatus::unsupported;
+  return visit_float(args.y.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* a = args.a.as<T>();
+    const T* b = args.b.as<T>();
+    T* y = args.y.as<T>();
+    const C alpha = static_cast<C>(args.alpha);
+    return for_each(args.y.numel(), [=](int64_t i) {
+      y[i] = T(static_cast<C>(a[i]) + alpha * static_cast<C>(b[i]));
+    });
+  });
+}
+
+KernelStatus mul(const MulArgs& args) {
+  if (!contiguous(args.a, args.b, args.y))
+    return KernelStatus::unsupported;
+  return visit_float(args.y.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* a = args.a.as<T>();
+    const T* b = args.b.as<T>();
+    T* y = args.y.as<T>();
+    return for_each(args.y.numel(),
+                    [=](int64_t i) { y[i] = T(static_cast<C>(a[i]) * static_cast<C>(b[i])); });
+  });
+}
+
+KernelStatus scale(const ScaleArgs& args) {
+  if (!contiguous(args.x, args.y))
+    return KernelStatus::unsupported;
+  return visit_float(args.y.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* x = args.x.as<T>();
+    T* y = args.y.as<T>();
+    const C factor = static_cast<C>(args.factor);
+    return for_each(args.y.numel(), [=](int64_t i) { y[i] = T(factor * static_cast<C>(x[i])); });
+  });
+}
+
+KernelStatus swiglu(const SwigluArgs& args) {
+  if (!contiguous(args.gate, args.up, args.y))
+    return KernelStatus::unsupported;
+  return visit_float(args.y.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* gate = args.gate.as<T>();
+    const T* up = args.up.as<T>();
+    T* y = args.y.as<T>();
+    return for_each(args.y.numel(), [=](int64_t i) {
+      y[i] = T(Silu::forward(static_cast<C>(gate[i])) * static_cast<C>(up[i]));
+    });
+  });
+}
+
+KernelStatus swiglu_backward(const SwigluBackwardArgs& args) {
+  if (!contiguous(args.dy, args.gate, args.up, args.dgate, args.dup))
+    return KernelStatus::unsupported;
+  return visit_float(args.dy.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* dy = args.dy.as<T>();
+    const T* gate = args.gate.as<T>();
+    const T* up = args.up.as<T>();
+    T* dgate = args.dgate.as<T>();
+    T* dup = args.dup.as<T>();
+    return for_each(args.dy.numel(), [=](int64_t i) {
+      const C g = static_cast<C>(gate[i]);
+      const C d = static_cast<C>(dy[i]);
+      dgate[i] = T(Silu::backward(d * static_cast<C>(up[i]), g));
+      dup[i] = T(d * Silu::forward(g));
+    });
+  });
+}
+
+}  // namespace
+
+void register_pointwise(Registry& registry) {
+  registry.add<add>(add_slot, DeviceKind::cpu);
+  registry.add<mul>(mul_slot, DeviceKind::cpu);
+  registry.add<scale>(scale_slot, DeviceKind::cpu);
+  registry.add<swiglu>(swiglu_slot, DeviceKind::cpu);
+  registry.add<swiglu_backward>(swiglu_backward_slot, DeviceKind::cpu);
+}
+
+}  // namespace graft::cpu_kernels

@@ -1,0 +1,47 @@
+#include "graft/tensor/rope.h"
+
+#include "graft/tensor/cpu/dispatch.h"
+#include "graft/tensor/cpu/families.h"
+#include "graft/tensor/parallel.h"
+
+namespace graft::cpu_kernels {
+namespace {
+
+constexpr int64_t token_block = 16;
+
+KernelStatus rope(const RopeArgs& args) {
+  if (!contiguous(args.x, args.cos, args.sin, args.y))
+    return KernelStatus::unsupported;
+  return visit_float(args.x.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const int64_t heads = args.x.sizes[1];
+    const int64_t half = args.x.sizes[2] / 2;
+    const C direction = args.inverse ? C(-1) : C(1);
+    parallel_for(args.x.sizes[0], token_block, [&](int64_t begin, int64_t end) {
+      for (int64_t token = begin; token < end; ++token) {
+        const C* cos = args.cos.as<C>() + token * half;
+        const C* sin = args.sin.as<C>() + token * half;
+        for (int64_t head = 0; head < heads; ++head) {
+          const T* x = args.x.as<T>() + (token * heads + head) * 2 * half;
+          T* y = args.y.as<T>() + (token * heads + head) * 2 * half;
+          for (int64_t i = 0; i < half; ++i) {
+            const C a = static_cast<C>(x[i]);
+            const C b = static_cast<C>(x[i + half]);
+            const C s = direction * sin[i];
+            y[i] = T(a * cos[i] - b * s);
+            y[i + half] = T(b * cos[i] + a * s);
+          }
+        }
+      }
+    });
+    return KernelStatus::done;
+  });
+}
+
+}  // namespace
+
+void register_rope(Registry& registry) {
+  registry.add<rope>(rope_slot, DeviceKind::cpu);
+}
+
+}  // namespace graft::cpu_kernels
