@@ -54,8 +54,18 @@ def lora(targets, **changes):
 
 # name: (model, data, adapter or None for the whole model, flags)
 RUNS = {
-    "q_v": ("models/gqa", "data.jsonl", lora(["q_proj", "v_proj"]), schedule("linear", 4, 1e-2, 0.01)),
-    "all_linear": ("models/gqa", "data.jsonl", lora("all-linear"), schedule("cosine", 3, 5e-3, 0.0)),
+    "q_v": (
+        "models/gqa",
+        "data.jsonl",
+        lora(["q_proj", "v_proj"]),
+        schedule("linear", 4, 1e-2, 0.01),
+    ),
+    "all_linear": (
+        "models/gqa",
+        "data.jsonl",
+        lora("all-linear"),
+        schedule("cosine", 3, 5e-3, 0.0),
+    ),
     "rslora": (
         "models/gqa",
         "data.jsonl",
@@ -77,13 +87,14 @@ RUNS = {
     ),
 }
 NAMES = ["Ada", "Ben", "Cleo", "Dan", "Eva", "Finn"]
-THINGS = ["red ball", "small boat", "warm hat", "blue kite", "big drum", "green frog", "soft bear", "old map"]
+THINGS = ["red ball", "small boat", "warm hat", "blue kite", "big drum", "green frog", "old map"]
 
 
 def counting_samples():
     """Sequences x -> 3x + k (mod 89) of every length from 6 to 24: there is something to learn.
 
-    The labels cover, in turn: the whole record, what follows a prompt, a record with a hole, one token.
+    The labels cover, in turn: the whole record, what follows a prompt, a record with a hole, one
+    token.
     """
     generator = torch.Generator().manual_seed(SEED)
     for index in range(SAMPLES):
@@ -158,7 +169,7 @@ def save_adapter(model, folder, base):
 
 
 def save_initial_adapter(base, config, folder, seed):
-    """A fresh adapter whose B is not zero, so that the gradient of A matters from the first step."""
+    """A fresh adapter whose B is not zero: the gradient of A matters from the first step on."""
     torch.manual_seed(seed)
     model = get_peft_model(load_base(base), config)
     with torch.no_grad():
@@ -180,9 +191,8 @@ def step_loss(model, batch, parts):
     total = 0.0
     for ids, mask, labels in collated:
         logits = model(input_ids=ids, attention_mask=mask).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
-        )
+        predictions, targets = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+        loss = torch.nn.functional.cross_entropy(predictions, targets, reduction="sum")
         (loss / tokens).backward()
         total += loss.item()
     return total / tokens, tokens
@@ -208,13 +218,16 @@ def train(model, samples, flags):
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        steps.append({"step": step, "loss": loss, "grad_norm": norm.item(), "lr": lr, "tokens": tokens})
+        record = {"step": step, "loss": loss, "grad_norm": norm.item(), "lr": lr}
+        steps.append(record | {"tokens": tokens})
     return steps
 
 
 def load_for_training(base, adapter):
     model = load_base(base)
-    return model if adapter is None else PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    if adapter is None:
+        return model
+    return PeftModel.from_pretrained(model, adapter, is_trainable=True)
 
 
 def trainable_values(model):

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM  # 
 
 SEED = 20
 BATCH, LENGTH, SHORT_LENGTH = 2, 17, 11  # the second row ends in padding
+WHOLE = "1GB"  # the largest file; smaller for the model that is to be in shards
 BASE = {
     "vocab_size": 96,
     "hidden_size": 32,
@@ -44,15 +45,15 @@ HEAD_DIM = {**BASE, "head_dim": 16, "num_key_value_heads": 2}
 BIASES = {**BASE, "attention_bias": True, "mlp_bias": True}
 THETA = {"rope_type": "default", "rope_theta": 500000.0}
 MODELS = {
-    "tied": ({**BASE, "tie_word_embeddings": True}, torch.float32, None),
-    "untied": (BASE, torch.float32, None),
-    "gqa": (GQA, torch.float32, None),
-    "odd": (ODD, torch.float32, None),
-    "head_dim": ({**HEAD_DIM, "rope_parameters": THETA}, torch.float32, None),
-    "biases": (BIASES, torch.float32, None),
+    "tied": ({**BASE, "tie_word_embeddings": True}, torch.float32, WHOLE),
+    "untied": (BASE, torch.float32, WHOLE),
+    "gqa": (GQA, torch.float32, WHOLE),
+    "odd": (ODD, torch.float32, WHOLE),
+    "head_dim": ({**HEAD_DIM, "rope_parameters": THETA}, torch.float32, WHOLE),
+    "biases": (BIASES, torch.float32, WHOLE),
     "sharded": (BASE, torch.float32, "40KB"),
-    "bf16": (GQA, torch.bfloat16, None),
-    "f16": (GQA, torch.float16, None),
+    "bf16": (GQA, torch.bfloat16, WHOLE),
+    "f16": (GQA, torch.float16, WHOLE),
 }
 REAL = {
     "stories260k": "models/stories260k/hf",
@@ -74,7 +75,7 @@ def randomise(model, seed):
 
 
 def sample_batch(vocab_size, seed):
-    """Ids, mask and labels (2, 17): row 1 is padded on the right, both begin with a masked prompt."""
+    """Ids, mask and labels (2, 17): row 1 is padded on the right, both have a masked prompt."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(3, vocab_size, (BATCH, LENGTH), generator=generator)
     mask = torch.ones_like(ids)
@@ -106,7 +107,7 @@ def make_tiny(name, config, dtype, shard_size, seed):
     model = LlamaForCausalLM(LlamaConfig(**config))
     randomise(model, seed)
     folder = Path("models") / name
-    model.to(dtype).save_pretrained(folder, **({"max_shard_size": shard_size} if shard_size else {}))
+    model.to(dtype).save_pretrained(folder, max_shard_size=shard_size)
 
     model = load_f32(folder)
     ids, mask, labels = sample_batch(config["vocab_size"], seed + 1)
@@ -153,7 +154,7 @@ def check_loaded(model, folder):
 
 
 def make_real(name, folder):
-    """The last logits of a sentence and its greedy continuation; returns (record, tensors)."""
+    """The last logits of a sentence and its greedy continuation; returns (record, last logits)."""
     model = load_f32(folder)
     check_loaded(model, folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -179,7 +180,7 @@ def make_real(name, folder):
         "greedy_ids": greedy.tolist(),
         "greedy_text": tokenizer.decode(greedy.tolist()),
     }
-    return record, {f"{name}.logits": logits[-REAL_POSITIONS:]}
+    return record, logits[-REAL_POSITIONS:]
 
 
 def main():
@@ -188,7 +189,7 @@ def main():
         for index, (name, (config, dtype, shards)) in enumerate(MODELS.items())
     ]
     real = [make_real(name, arguments.data / folder) for name, folder in REAL.items()]
-    write_tensors("real_models.safetensors", {k: v for _, tensors in real for k, v in tensors.items()})
+    write_tensors("real_models.safetensors", {f"{r['name']}.logits": last for r, last in real})
     write_json(
         "models.json",
         {

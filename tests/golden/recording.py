@@ -61,24 +61,24 @@ def versions(*packages):
 
 
 def write_json(path, value):
-    """Writes `value` with one record a line where it is a list of records, for readable diffs."""
+    """Writes `value` with one record a line where it fits, for readable differences."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(render(value) + "\n", encoding="utf-8")
 
 
 def render(value, indent=0):
-    """JSON text: containers of containers are spread over lines, the innermost stay on one."""
-    pad = "  " * (indent + 1)
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if not any(isinstance(item, (dict, list)) and item for item in items):
-        text = json.dumps(value, ensure_ascii=False)
-        if len(text) + 2 * indent <= 100 or not isinstance(value, dict):
-            return text
+    """JSON text: what fits into 120 characters and every list of plain values stays on one line."""
+    text = json.dumps(value, ensure_ascii=False)
+    nested = isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
+    if len(text) + 2 * indent <= 120 or not (nested or isinstance(value, dict)):
+        return text
     if isinstance(value, dict):
-        body = [f"{pad}{json.dumps(key)}: {render(item, indent + 1)}" for key, item in value.items()]
-        return "{\n" + ",\n".join(body) + "\n" + "  " * indent + "}"
-    body = [pad + render(item, indent + 1) for item in value]
-    return "[\n" + ",\n".join(body) + "\n" + "  " * indent + "]"
+        parts = [f"{json.dumps(key)}: {render(item, indent + 1)}" for key, item in value.items()]
+    else:
+        parts = [render(item, indent + 1) for item in value]
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    line = "\n" + "  " * indent
+    return begin + ",".join(f"{line}  {part}" for part in parts) + line + end
 
 
 def write_tensors(path, tensors):
