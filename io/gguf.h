@@ -93,7 +93,7 @@ class GgufFile {
   /// The same texts without copies; they live as long as `file()`.
   std::vector<std::string_view> text_views(std::string_view key) const;
 
-  /// All tensors in the order of the file.
+  /// In the order of the file.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   bool contains(std::string_view name) const;
   /// Throws FormatError where there is no such tensor, naming the nearest.
@@ -103,7 +103,9 @@ class GgufFile {
 
  private:
   const GgufValue* find(std::string_view key) const;
-  const GgufValue& find(std::string_view key, bool array, std::string_view expected) const;
+  /// The value of a key that must be there, an array or not. Throws FormatError.
+  const GgufValue& scalar(std::string_view key, std::string_view expected) const;
+  const GgufValue& array(std::string_view key, std::string_view expected) const;
   FormatError wrong(std::string_view key, std::string_view expected) const;
 
   std::shared_ptr<const MappedFile> file_;
@@ -114,11 +116,12 @@ class GgufFile {
   std::unordered_map<std::string_view, size_t> tensor_index_;
 };
 
-/// Elements and bytes of one block of a ggml type; a block of 0 elements for unknown types.
+/// How many elements and bytes one block of a ggml type has.
 struct GgmlBlock {
-  uint32_t elements = 0;
-  uint32_t bytes = 0;
+  int64_t elements = 0;
+  int64_t bytes = 0;
 };
+/// All types of ggml; 0 elements for numbers that are none.
 GgmlBlock ggml_block(uint32_t type);
 
 }  // namespace graft::io

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 namespace graft::io {
 namespace {
@@ -37,6 +38,18 @@ std::string printable_list(std::span<const std::string> names) {
   for (const std::string& name : names.first(std::min(names.size(), most)))
     text += (text.empty() ? "" : ", ") + printable(name);
   return names.size() <= most ? text : concat(text, " and ", names.size() - most, " more");
+}
+
+std::string suggestion(std::string_view name, std::span<const std::string> names) {
+  constexpr size_t longest = 512;
+  if (name.size() > longest)
+    return "";
+  // A name much longer than the one asked for is not what was meant, and comparing it takes long.
+  std::vector<std::string> candidates;
+  for (const std::string& candidate : names)
+    if (candidate.size() <= 2 * name.size())
+      candidates.push_back(candidate);
+  return printable(did_you_mean(name, candidates));
 }
 
 void sync_folder(const std::filesystem::path& folder) {

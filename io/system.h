@@ -22,6 +22,9 @@ std::string printable(std::string_view name);
 /// "a, b, c and 7 more": names out of a file, for messages.
 std::string printable_list(std::span<const std::string> names);
 
+/// did_you_mean for names out of a file, which may be many, long and hostile.
+std::string suggestion(std::string_view name, std::span<const std::string> names);
+
 /// Brings a folder's list of names to the disk, so that a rename in it survives a power cut.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -21,14 +21,8 @@ Tensor mapped_tensor(const std::shared_ptr<const MappedFile>& file,
 
 FormatError no_such_tensor(std::string_view file, std::string_view name,
                            const std::vector<std::string>& names) {
-  // A name much longer than the one asked for is not what was meant, and comparing it takes long.
-  std::vector<std::string> candidates;
-  for (const std::string& candidate : names)
-    if (candidate.size() <= 2 * name.size() + 8)
-      candidates.push_back(candidate);
   return FormatError(file, -1,
-                     concat("there is no tensor '", printable(name), "'",
-                            printable(did_you_mean(name, candidates))));
+                     concat("there is no tensor '", printable(name), "'", suggestion(name, names)));
 }
 
 }  // namespace graft::io

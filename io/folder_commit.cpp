@@ -1,0 +1,121 @@
+#include "graft/io/folder_commit.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <system_error>
+#include <unistd.h>
+
+#include "graft/io/system.h"
+
+namespace graft::io {
+namespace {
+
+void make_folders(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  GRAFT_CHECK(!error, IoError, "make folder ", folder.string(), ": ", error.message());
+}
+
+void sync_file(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0)
+    throw system_error("open", file.string());
+  const bool synced = ::fsync(descriptor) == 0;
+  const IoError error = system_error("sync", file.string());
+  ::close(descriptor);
+  if (!synced)
+    throw error;
+}
+
+/// Brings a folder and all in it to the disk.
+void sync_tree(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.is_symlink())
+      continue;  // a link is its folder's business
+    if (entry.is_directory())
+      sync_tree(entry.path());
+    else
+      sync_file(entry.path());
+  }
+  sync_folder(folder);
+}
+
+bool is_alive(int64_t process) {
+  return ::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM;
+}
+
+}  // namespace
+
+FolderCommit::FolderCommit(const std::filesystem::path& target)
+    // "out/" names the folder "out" too
+    : target_(target.has_filename() ? target : target.parent_path()) {
+  const std::string name = target_.filename().string();
+  GRAFT_CHECK(is_plain_file_name(name), IoError, "make folder ", target.string(),
+              ": expected a path that ends in a name");
+  const std::filesystem::path parent = folder_of(target_);
+  make_folders(parent);
+  temporary_ = parent / temporary_name(name);
+  std::error_code ignored;
+  std::filesystem::remove_all(temporary_, ignored);  // left by one that had our number
+  std::error_code error;
+  std::filesystem::create_directory(temporary_, error);
+  GRAFT_CHECK(!error, IoError, "make folder ", temporary_.string(), ": ", error.message());
+}
+
+FolderCommit::~FolderCommit() {
+  std::error_code ignored;
+  if (!committed_)
+    std::filesystem::remove_all(temporary_, ignored);
+}
+
+void FolderCommit::write(const std::filesystem::path& name, const WriteContent& content) {
+  const std::filesystem::path file = temporary_ / name;
+  make_folders(folder_of(file));
+  FileWriter out(file, (target_ / name).string());
+  content(out);
+  out.finish();
+}
+
+void FolderCommit::write(const std::filesystem::path& name, std::string_view text) {
+  write(name, [&](FileWriter& out) { out.write(text); });
+}
+
+void FolderCommit::commit() {
+  sync_tree(temporary_);
+  const std::filesystem::path parent = folder_of(target_);
+  // Renaming over a folder works only where that is empty; exchanging the two is atomic as well.
+  if (::rename(temporary_.c_str(), target_.c_str()) == 0) {
+    committed_ = true;
+    sync_folder(parent);
+    return;
+  }
+  const bool occupied = errno == ENOTEMPTY || errno == EEXIST;
+  if (!occupied ||
+      ::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0)
+    throw system_error("write folder", target_.string());
+  sync_folder(parent);
+  // The temporary name is now the old folder's, which the destructor removes.
+}
+
+std::vector<std::string> sweep_temporaries(const std::filesystem::path& folder) {
+  std::vector<std::string> removed;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const int64_t process = process_of(name);
+    if (process < 0 || (process != ::getpid() && is_alive(process)))
+      continue;
+    std::error_code ignored;
+    if (std::filesystem::remove_all(entry.path(), ignored) > 0 && !ignored)
+      removed.push_back(name);
+  }
+  GRAFT_CHECK(!error || error == std::errc::no_such_file_or_directory, IoError, "read folder ",
+              folder.string(), ": ", error.message());
+  std::ranges::sort(removed);
+  return removed;
+}
+
+}  // namespace graft::io
