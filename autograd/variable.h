@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "graft/tensor/tensor.h"
 
@@ -64,6 +65,12 @@ class Variable {
     Edge edge;
   };
   std::shared_ptr<State> state_;
+};
+
+/// A leaf under the name its numbers have in messages and files.
+struct NamedVariable {
+  std::string name;
+  Variable variable;
 };
 
 }  // namespace graft

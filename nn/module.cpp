@@ -56,6 +56,16 @@ void set_requires_grad(Module& root, bool required) {
   }
 }
 
+std::vector<NamedVariable> trainable_parameters(Module& root) {
+  std::vector<NamedVariable> found;
+  for (const NamedMember& parameter : named_parameters(root)) {
+    const Variable* variable = parameter.member->variable();
+    if (variable && variable->requires_grad())
+      found.push_back({parameter.path, *variable});
+  }
+  return found;
+}
+
 int64_t count_parameters(Module& root) {
   int64_t count = 0;
   for (const NamedMember& parameter : named_parameters(root))

@@ -146,6 +146,9 @@ std::vector<NamedMember> named_parameters(Module& root);
 /// Freezes or unfreezes every dense parameter.
 void set_requires_grad(Module& root, bool required);
 
+/// The dense parameters that require a gradient, in order, under their paths: what an optimizer takes.
+std::vector<NamedVariable> trainable_parameters(Module& root);
+
 /// Number of elements of all parameters, tied ones once.
 int64_t count_parameters(Module& root);
 
