@@ -85,15 +85,13 @@ class ShardedCheckpoint final : public TensorSource {
 FormatError no_checkpoint(const std::filesystem::path& folder) {
   std::vector<std::string> pickles;
   std::vector<std::string> others;
-  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+  for (const auto& file : list_folder(folder)) {
     const std::string name = file.path().filename().string();
     if (is_pickle_name(name) || name.ends_with(".bin.index.json"))
       pickles.push_back(name);
     else if (name.ends_with(".safetensors") || name.ends_with(".gguf"))
       others.push_back(name);
   }
-  std::ranges::sort(pickles);
-  std::ranges::sort(others);
   std::string what = concat("has neither ", single_name, " nor ", index_name);
   if (!others.empty())
     what += concat("; there are ", printable_list(others), ": name one to read it alone");

@@ -107,7 +107,7 @@ void FileWriter::reserve(int64_t nbytes) {
     result = ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, nbytes);
   } while (result != 0 && errno == EINTR);
   // A file system that cannot take space ahead tells of a full disk when it is written.
-  if (result != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+  if (result != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
     throw write_error(shown_, written_, nbytes - written_);
 }
 

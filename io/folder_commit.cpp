@@ -1,6 +1,5 @@
 #include "graft/io/folder_commit.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,13 +31,13 @@ void sync_file(const std::filesystem::path& file) {
 
 /// Brings a folder and all in it to the disk.
 void sync_tree(const std::filesystem::path& folder) {
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.is_symlink())
-      continue;  // a link is its folder's business
-    if (entry.is_directory())
+  for (const auto& entry : list_folder(folder)) {
+    std::error_code ignored;
+    const auto type = entry.symlink_status(ignored).type();
+    if (type == std::filesystem::file_type::directory)
       sync_tree(entry.path());
-    else
-      sync_file(entry.path());
+    else if (type == std::filesystem::file_type::regular)
+      sync_file(entry.path());  // a link has no bytes of its own
   }
   sync_folder(folder);
 }
@@ -102,19 +101,19 @@ void FolderCommit::commit() {
 
 std::vector<std::string> sweep_temporaries(const std::filesystem::path& folder) {
   std::vector<std::string> removed;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder, ignored))
+    return removed;
+  for (const auto& entry : list_folder(folder)) {
     const std::string name = entry.path().filename().string();
     const int64_t process = process_of(name);
     if (process < 0 || (process != ::getpid() && is_alive(process)))
       continue;
-    std::error_code ignored;
-    if (std::filesystem::remove_all(entry.path(), ignored) > 0 && !ignored)
+    std::error_code error;
+    std::filesystem::remove_all(entry.path(), error);
+    if (!error)
       removed.push_back(name);
   }
-  GRAFT_CHECK(!error || error == std::errc::no_such_file_or_directory, IoError, "read folder ",
-              folder.string(), ": ", error.message());
-  std::ranges::sort(removed);
   return removed;
 }
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <system_error>
 #include <unistd.h>
-#include <vector>
 
 namespace graft::io {
 namespace {
@@ -63,6 +62,17 @@ void sync_folder(const std::filesystem::path& folder) {
     throw error;
 }
 
+std::vector<std::filesystem::directory_entry> list_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::directory_entry> entries;
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error))
+    entries.push_back(*entry);
+  GRAFT_CHECK(!error, IoError, "read folder ", folder.string(), ": ", error.message());
+  std::ranges::sort(entries);
+  return entries;
+}
+
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.parent_path();
   return parent.empty() ? "." : parent;
@@ -81,7 +91,7 @@ int64_t process_of(std::string_view name) {
   const size_t dash = name.rfind('-');
   if (!name.starts_with(prefix) || dash == std::string_view::npos || dash < prefix.size())
     return -1;
-  int64_t process = -1;
+  pid_t process = -1;  // numbers beyond its range are no process's
   const char* end = name.data() + name.size();
   const auto [stop, error] = std::from_chars(name.data() + dash + 1, end, process);
   return error == std::errc() && stop == end && process > 0 ? process : -1;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "graft/tensor/error.h"
 
@@ -27,6 +28,9 @@ std::string suggestion(std::string_view name, std::span<const std::string> names
 
 /// Brings a folder's list of names to the disk, so that a rename in it survives a power cut.
 void sync_folder(const std::filesystem::path& folder);
+
+/// What is in a folder, sorted by name. Throws IoError.
+std::vector<std::filesystem::directory_entry> list_folder(const std::filesystem::path& folder);
 
 /// The folder that `path` stands in, "." where the path is a bare name.
 std::filesystem::path folder_of(const std::filesystem::path& path);
