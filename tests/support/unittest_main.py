@@ -8,15 +8,26 @@ import sys
 import unittest
 
 
-def main(argv=None):
-    """Runs the tests of the main module. `argv` takes unittest's arguments, by default none."""
-    program = unittest.main(
-        module="__main__", argv=[sys.argv[0], *(argv or [])], exit=False, verbosity=1
-    )
-    result = program.result
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+class _Result(unittest.TextTestResult):
+    """unittest counts what ran, failed and was skipped, but not what passed."""
+
+    passed = 0
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+
+def main(label="graft-test"):
+    """Runs the tests of the main module and prints "<label>: P passed, F failed, S skipped"."""
+    result = unittest.main(
+        module="__main__",
+        argv=sys.argv[:1],
+        exit=False,
+        testRunner=unittest.TextTestRunner(stream=sys.stdout, resultclass=_Result),
+    ).result
     for test, reason in result.skipped:
         print(f"[skip] {test.id()}: {reason}")
-    passed = result.testsRun - failed - len(result.skipped)
-    print(f"graft-test: {passed} passed, {failed} failed, {len(result.skipped)} skipped")
+    failed = len(result.failures) + len(result.errors)
+    print(f"{label}: {result.passed} passed, {failed} failed, {len(result.skipped)} skipped")
     sys.exit(1 if failed else 0)
