@@ -103,6 +103,9 @@ TEST_CASE("gradcheck: attention over block borders, groups, segments, window and
   };
   check(with({}), {leaf({1, 66, 2, 2}, 1), leaf({1, 66, 1, 2}, 2), leaf({1, 66, 1, 2}, 3)});
   check(with({.window = 3}), {leaf({2, 8, 2, 3}, 1), leaf({2, 8, 2, 3}, 2), leaf({2, 8, 2, 3}, 3)});
+  // The queries that see the first block of keys end inside the second block of queries.
+  check(with({.window = 3}),
+        {leaf({1, 70, 1, 1}, 1), leaf({1, 70, 1, 1}, 2), leaf({1, 70, 1, 1}, 3)});
   const Tensor segments = Tensor::from<int64_t>({0, 0, 1, 1, 1, 2}, {1, 6});
   check(with({.segments = segments}),
         {leaf({1, 6, 4, 2}, 1), leaf({1, 6, 2, 2}, 2), leaf({1, 6, 2, 2}, 3)});
