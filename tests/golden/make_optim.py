@@ -38,7 +38,7 @@ def initial_values():
 
 
 def gradients():
-    """{name: (30, …)}: from step to step of very different size, here and there exactly 0 or tiny."""
+    """{name: (30, …)}: of very different size from step to step, some entries exactly 0 or tiny."""
     generator = torch.Generator().manual_seed(SEED + 1)
     result = {}
     for name, shape in SHAPES.items():

@@ -35,7 +35,7 @@ def start(description):
     parser.add_argument(
         "--model-file",
         type=Path,
-        default=os.environ.get("GRAFT_SMOLLM2_GGUF"),
+        default=os.environ.get("GRAFT_SMOLLM2_GGUF") or None,
         help="SmolLM2-135M-Instruct as GGUF (default: $GRAFT_SMOLLM2_GGUF)",
     )
     arguments = parser.parse_args()
