@@ -1,0 +1,140 @@
+// Checkpoints: states of a run on the disk, each whole or not there.
+//
+//   checkpoints/step-100/  the weights' files, optimizer.safetensors, trainer.json, manifest.json
+//
+// manifest.json names every file with its size and checksum, and is written last: it is what makes
+// a folder a checkpoint. The folder appears under its name when all of it is on the disk. Damaged
+// checkpoints are reported and kept, never used and never counted.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/optim/optimizer.h"
+#include "graft/train/sampler.h"
+
+namespace graft::train {
+
+/// What the numbers of a run depend on, by name and as text: {"batch-size", "4"}, {"data",
+/// "xxh64:…"}. A run is continued only where all of it is the same.
+using Fingerprint = std::map<std::string, std::string>;
+
+/// Where a run is: all that is not in the weights or the optimizer.
+struct TrainerState {
+  int64_t step = 0;  ///< optimizer steps done
+  SamplerState sampler{};
+  int64_t tokens = 0;           ///< tokens with a loss seen so far
+  int64_t input_tokens = 0;     ///< tokens seen so far
+  int64_t evaluated_step = -1;  ///< the last one that was evaluated; -1: none
+  int64_t best_step = -1;       ///< the one with the lowest evaluation loss; -1: none
+  double best_loss = 0;
+  int64_t without_best = 0;  ///< evaluations since the best one
+  friend bool operator==(const TrainerState&, const TrainerState&) = default;
+};
+
+/// The part of a model that a run changes, as files: an adapter, a whole model.
+class Checkpointable {
+ public:
+  virtual ~Checkpointable() = default;
+  /// Writes its files into `folder`, which exists. The numbers are written as they are held,
+  /// without rounding, or a resumed run would not be the same.
+  virtual void save(const std::filesystem::path& folder) const = 0;
+  /// Puts the numbers that `save` wrote back. Throws FormatError where the files are not its own.
+  virtual void load(const std::filesystem::path& folder) = 0;
+};
+
+/// Parameters as they are, under their names, in one file "parameters.safetensors". Serves any
+/// model.
+class ParameterFile final : public Checkpointable {
+ public:
+  explicit ParameterFile(std::vector<NamedVariable> parameters);
+  void save(const std::filesystem::path& folder) const override;
+  void load(const std::filesystem::path& folder) override;
+
+ private:
+  std::vector<NamedVariable> parameters_;
+};
+
+/// A checkpoint that was verified.
+struct CheckpointInfo {
+  int64_t step = 0;
+  std::filesystem::path folder;
+  int64_t bytes = 0;  ///< of all files
+  Fingerprint fingerprint;
+};
+
+/// A folder that looks like a checkpoint and is none.
+struct DamagedCheckpoint {
+  std::filesystem::path folder;
+  std::string problem;  ///< which file, what is wrong
+};
+
+struct CheckpointSearch {
+  std::vector<CheckpointInfo> valid;  ///< newest first
+  std::vector<DamagedCheckpoint> damaged;
+};
+
+/// Reads the manifest of one checkpoint and compares all files with it. Throws FormatError naming
+/// the first file that is missing, of another size, altered or not in the manifest.
+CheckpointInfo verify_checkpoint(const std::filesystem::path& folder);
+
+/// All checkpoints of a folder "checkpoints"; empty where there is no such folder.
+CheckpointSearch find_checkpoints(const std::filesystem::path& checkpoints);
+
+/// The trainer's state in a verified checkpoint. Throws FormatError.
+TrainerState read_trainer_state(const CheckpointInfo& checkpoint);
+
+/// The checkpoints of one run. One process at a time.
+class CheckpointStore {
+ public:
+  struct Options {
+    /// How many of the newest valid checkpoints stay, at least 2. The best one, and the one the run
+    /// was continued from, stay besides.
+    int64_t keep = 3;
+    /// What the caller wants compared on resuming, besides what the Trainer knows: model,
+    /// tokenizer, adapter configuration.
+    Fingerprint fingerprint{};
+  };
+  /// `folder` is made by the first save; leftovers of killed processes in it are removed now.
+  /// Throws ConfigError where `keep` is below 2.
+  CheckpointStore(std::filesystem::path folder, Checkpointable& weights, Options options);
+  CheckpointStore(std::filesystem::path folder, Checkpointable& weights)
+      : CheckpointStore(std::move(folder), weights, Options()) {}
+
+  /// Adds to what is compared on resuming; the Trainer adds its options and its data.
+  void add_fingerprint(const Fingerprint& part);
+
+  /// Writes step-N, reads it again, and then removes the valid checkpoints beyond `keep`. Throws
+  /// IoError, for a full disk before anything is written, and NonFiniteError where a weight or a
+  /// state is not finite; what was there before is then untouched.
+  CheckpointInfo save(const TrainerState& state, const optim::Optimizer& optimizer);
+
+  /// The newest valid checkpoint; nothing where there is none at all. `damaged` is told of those
+  /// that were passed over. Throws FormatError where checkpoints are there and none is valid.
+  std::optional<CheckpointInfo> newest(
+      const std::function<void(const DamagedCheckpoint&)>& damaged = {}) const;
+  /// The valid checkpoint of that step. Throws FormatError where there is none.
+  CheckpointInfo at(int64_t step) const;
+
+  /// Puts weights and optimizer into the state of a checkpoint and returns the trainer's. Throws
+  /// ConfigError naming what differs, before anything is changed, where its fingerprint is not
+  /// this run's.
+  TrainerState load(const CheckpointInfo& checkpoint, optim::Optimizer& optimizer);
+  /// Puts only the weights back.
+  void load_weights(const CheckpointInfo& checkpoint);
+
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  Checkpointable& weights_;
+  Options options_;
+  int64_t continued_from_ = -1;
+};
+
+}  // namespace graft::train

@@ -1,0 +1,105 @@
+// Trainer: the loop that turns samples into trained weights.
+//
+//   train::Trainer(model, adamw, samples, {.max_steps = 100}).run();
+//
+// Takes any CausalLM; what is trained is what the optimizer holds. The loss of a step is the summed
+// loss of all its micro-batches divided by all their trained tokens, so batch_size 8 and batch_size
+// 2 with grad_accum 4 are the same step but for rounding. Same build, options, data and seed give
+// the same bits, for any number of threads, and for a run that was stopped and continued at any
+// step. One thread calls; the model must not be changed meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "graft/nn/causal_lm.h"
+#include "graft/optim/optimizer.h"
+#include "graft/text/sample.h"
+#include "graft/train/batch.h"
+#include "graft/train/checkpoint.h"
+#include "graft/train/evaluate.h"
+#include "graft/train/observer.h"
+#include "graft/train/options.h"
+
+namespace graft::train {
+
+/// Why a run returned.
+enum class RunEnd {
+  completed,      ///< all steps are done
+  early_stopped,  ///< no better evaluation for `early_stop` of them
+  stopped,        ///< the observer asked for it; it can be continued
+};
+
+struct RunResult {
+  RunEnd end = RunEnd::completed;
+  TrainerState state{};                    ///< of the last step
+  int64_t total_steps = 0;                 ///< that the run was to have
+  int64_t result_step = 0;                 ///< whose weights the model has now
+  std::optional<StepRecord> last_step{};   ///< of this call
+  std::optional<Evaluation> evaluation{};  ///< the last one of this call
+  double seconds = 0;                      ///< of this call, all in all
+  int64_t input_tokens = 0;                ///< of this call
+};
+
+/// What a run may have besides. All must outlive the Trainer.
+struct TrainExtras {
+  std::span<const text::Sample> validation{};
+  Observer* observer = nullptr;
+  CheckpointStore* checkpoints = nullptr;
+};
+
+class Trainer {
+ public:
+  /// The optimizer's learning rate is the base of the schedule. Model, optimizer and samples must
+  /// outlive the Trainer. Throws ConfigError where an option contradicts another one or a sample
+  /// does not fit the model, naming its line.
+  Trainer(const nn::CausalLM& model, optim::Optimizer& optimizer,
+          std::span<const text::Sample> samples, const TrainOptions& options,
+          const TrainExtras& extras = {});
+
+  /// Continues from the newest valid checkpoint; damaged ones are warned of. False where there is
+  /// none yet. Throws ConfigError where that run was another one, naming what differs, and
+  /// FormatError where checkpoints exist and none is valid. Requires extras.checkpoints.
+  bool resume();
+
+  /// Trains until the end, from the beginning or where resume() left off. With a CheckpointStore
+  /// the last state is always saved. At the end the model has the last state's weights, or the
+  /// best's with keep_best; where the observer stopped the run, always the last's.
+  ///
+  /// A loss or a gradient norm that is not finite throws NonFiniteError, which names the step, the
+  /// samples' lines and the first bad tensor; the weights are then those of the step before. A
+  /// checkpoint that cannot be written is a warning and tried again at the next one; only the last
+  /// one throws IoError.
+  RunResult run();
+
+  const TrainerState& state() const { return state_; }
+  int64_t total_steps() const { return total_steps_; }
+
+ private:
+  struct Sums;
+
+  StepRecord train_step();
+  Sums forward_and_backward();
+  double checked_norm(const Sums& sums) const;
+  bool evaluation_is_due() const;
+  bool evaluate_now();
+  bool save_is_due() const;
+  void save(bool is_last);
+  bool is_finished() const;
+  void restore_best();
+
+  const nn::CausalLM& model_;
+  optim::Optimizer& optimizer_;
+  std::span<const text::Sample> samples_;
+  TrainOptions options_;
+  TrainExtras extras_;
+  int64_t total_steps_;
+  optim::Schedule schedule_;
+  double base_lr_;
+  Sampler sampler_;
+  TrainerState state_;
+  RunResult result_;
+};
+
+}  // namespace graft::train
