@@ -9,17 +9,19 @@ namespace graft {
 /// AdamW as PyTorch computes it (Loshchilov and Hutter 2019, arXiv:1711.05101):
 ///   w -= lr · weight_decay · w;  m += (1-beta1)(g - m);  v = beta2 v + (1-beta2) g²;
 ///   w -= lr / (1 - beta1^step) · m / (sqrt(v) / sqrt(1 - beta2^step) + eps).
-/// w, g, m, v row-major, one floating dtype; g is multiplied by `grad_scale` first. step from 1.
+/// All row-major; w and g of one floating dtype, m and v f32 (f64 for f64); g is multiplied by
+/// `grad_scale` first; step from 1.
 struct AdamWArgs {
   TensorView w, g, m, v;
   double lr, beta1, beta2, eps, weight_decay, grad_scale;
   int64_t step;
 };
-/// SGD as PyTorch computes it: g += weight_decay · w; m = first ? g : momentum · m + g;
-/// w -= lr · (nesterov ? g + momentum · m : m). m is absent where momentum is 0.
+/// SGD as PyTorch computes it: g += weight_decay · w; m = first ? g : momentum · m + (1-dampening)
+/// g; w -= lr · (nesterov ? g + momentum · m : m). m is absent where momentum is 0; dtypes as
+/// above.
 struct SgdArgs {
   TensorView w, g, m;
-  double lr, momentum, weight_decay, grad_scale;
+  double lr, momentum, dampening, weight_decay, grad_scale;
   bool nesterov, first;
 };
 extern Slot<AdamWArgs> adamw_slot;

@@ -1,0 +1,98 @@
+#include "graft/tensor/optimizer.h"
+
+#include <cmath>
+
+#include "graft/tensor/cpu/dispatch.h"
+#include "graft/tensor/cpu/families.h"
+#include "graft/tensor/parallel.h"
+
+namespace graft::cpu_kernels {
+namespace {
+
+constexpr int64_t grain = 1 << 14;
+
+// Hyperparameters are double and rounded to the type computed with where they meet a tensor, and
+// every product and sum is rounded on its own: that is what PyTorch's sequence of tensor operations
+// does. T is the parameter's type, C that of the state and of the arithmetic.
+
+template <class T, class C>
+void adamw_block(const AdamWArgs& args, int64_t begin, int64_t end) {
+  T* w = args.w.as<T>();
+  const T* g = args.g.as<T>();
+  C* m = args.m.as<C>();
+  C* v = args.v.as<C>();
+  const auto steps = static_cast<double>(args.step);
+  const C scale = static_cast<C>(args.grad_scale);
+  const C kept = static_cast<C>(1 - args.lr * args.weight_decay);
+  const C weight1 = static_cast<C>(1 - args.beta1);
+  const C beta2 = static_cast<C>(args.beta2);
+  const C weight2 = static_cast<C>(1 - args.beta2);
+  const C correction = static_cast<C>(std::sqrt(1 - std::pow(args.beta2, steps)));
+  const C eps = static_cast<C>(args.eps);
+  const C step_size = static_cast<C>(-(args.lr / (1 - std::pow(args.beta1, steps))));
+  const bool near_start = weight1 < C(0.5);  // torch.lerp starts from the nearer end
+  for (int64_t i = begin; i < end; ++i) {
+    const C grad = static_cast<C>(g[i]) * scale;
+    const C difference = grad - m[i];
+    m[i] = near_start ? m[i] + weight1 * difference : grad - difference * (C(1) - weight1);
+    v[i] = v[i] * beta2 + weight2 * grad * grad;
+    const C denominator = std::sqrt(v[i]) / correction + eps;
+    w[i] = T(static_cast<C>(w[i]) * kept + step_size * m[i] / denominator);
+  }
+}
+
+template <class T, class C>
+void sgd_block(const SgdArgs& args, int64_t begin, int64_t end) {
+  T* w = args.w.as<T>();
+  const T* g = args.g.as<T>();
+  C* m = args.m.as<C>();
+  const C scale = static_cast<C>(args.grad_scale);
+  const C decay = static_cast<C>(args.weight_decay);
+  const C momentum = static_cast<C>(args.momentum);
+  const C weight = static_cast<C>(1 - args.dampening);
+  const C step_size = static_cast<C>(-args.lr);
+  for (int64_t i = begin; i < end; ++i) {
+    const C value = static_cast<C>(w[i]);
+    C grad = static_cast<C>(g[i]) * scale + decay * value;
+    if (m != nullptr) {
+      m[i] = args.first ? grad : m[i] * momentum + weight * grad;
+      grad = args.nesterov ? grad + momentum * m[i] : m[i];
+    }
+    w[i] = T(value + step_size * grad);
+  }
+}
+
+KernelStatus adamw(const AdamWArgs& args) {
+  if (!contiguous(args.w, args.g, args.m, args.v) || args.g.dtype != args.w.dtype)
+    return KernelStatus::unsupported;
+  return visit_float(args.w.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    if (args.m.dtype != dtype_of<C>::value || args.v.dtype != dtype_of<C>::value)
+      return KernelStatus::unsupported;
+    parallel_for(args.w.numel(), grain,
+                 [&](int64_t begin, int64_t end) { adamw_block<T, C>(args, begin, end); });
+    return KernelStatus::done;
+  });
+}
+
+KernelStatus sgd(const SgdArgs& args) {
+  if (!contiguous(args.w, args.g, args.m) || args.g.dtype != args.w.dtype)
+    return KernelStatus::unsupported;
+  return visit_float(args.w.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    if (args.m && args.m.dtype != dtype_of<C>::value)
+      return KernelStatus::unsupported;
+    parallel_for(args.w.numel(), grain,
+                 [&](int64_t begin, int64_t end) { sgd_block<T, C>(args, begin, end); });
+    return KernelStatus::done;
+  });
+}
+
+}  // namespace
+
+void register_optimizer(Registry& registry) {
+  registry.add<adamw>(adamw_slot, DeviceKind::cpu);
+  registry.add<sgd>(sgd_slot, DeviceKind::cpu);
+}
+
+}  // namespace graft::cpu_kernels

@@ -1,0 +1,8 @@
+#include "graft/tensor/optimizer.h"
+
+namespace graft {
+
+constinit Slot<AdamWArgs> adamw_slot("adamw");
+constinit Slot<SgdArgs> sgd_slot("sgd");
+
+}  // namespace graft
