@@ -1,0 +1,146 @@
+// PeftModel: a language model with adapters, over a base model that stays as it was.
+//
+//   auto adapted = get_peft_model(*model, {.r = 16, .target_modules = Targets::all_linear()});
+//   auto adamw = optim::AdamW(adapted.trainable_parameters(), {.lr = 2e-4});
+//   ...
+//   adapted.save_pretrained("out");
+//
+// The layers that an adapter targets are swapped for AdaptedLinears, which own the base's. Used by
+// itself, the base model still computes what it did before: adapters apply only where the Context
+// names them, and PeftModel's resolve() names the active ones in a Context that leaves it open. The
+// destructor takes the adapters out again. Refers to its base model, which must outlive it.
+//
+// Forwards may run concurrently, with different adapters too; nothing may be changed meanwhile. A
+// call that throws has changed nothing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graft/nn/causal_lm.h"
+#include "graft/peft/config.h"
+#include "graft/peft/matching.h"
+
+namespace graft::peft {
+
+struct PeftOptions {
+  /// Of the first values of adapters; they depend on it and the module's path only.
+  uint64_t seed = 0;
+  /// Matches regular expressions: text::full_matcher(). Without one, only plain names work.
+  RegexMatcher matcher{};
+  /// Is told what deserves attention but is no error.
+  std::function<void(const std::string& warning)> observer{};
+  /// An entry of a configuration that matches nothing is an error; false: a warning, as in PEFT.
+  /// Entries of an adapter that is loaded only ever give a warning.
+  bool strict = true;
+};
+
+/// How many numbers there are; tied ones count once.
+struct ParameterCounts {
+  int64_t trainable = 0;
+  int64_t all = 0;
+};
+/// "trainable params: 294,912 || all params: 125,534,208 || trainable%: 0.2349"
+std::string to_string(const ParameterCounts& counts);
+
+class PeftModel final : public nn::CausalLM {
+ public:
+  /// Freezes the base model and adds a new adapter, which becomes active. See get_peft_model.
+  PeftModel(nn::CausalLM& base, LoraConfig config, const std::string& name = "default",
+            PeftOptions options = {});
+  /// Freezes the base model and loads an adapter that PEFT or graft saved, which becomes active;
+  /// it is trained only where is_trainable. Throws as load_adapter does.
+  static PeftModel from_pretrained(nn::CausalLM& base, const std::filesystem::path& folder,
+                                   const std::string& name = "default", bool is_trainable = false,
+                                   PeftOptions options = {});
+  ~PeftModel() override;
+
+  // The base model with the adapters of the context, or the active ones where it names none.
+  // Throws ConfigError where the context names one that does not exist.
+  Variable forward(const Tensor& ids, const nn::Context& context) const override;
+  const nn::LinearLike& head() const override { return base_.head(); }
+  const nn::ModelInfo& info() const override { return base_.info(); }
+  nn::Context resolve(const nn::Context& context) const override;
+
+  /// Adds a new adapter, neither active nor trained until set_adapter. Throws ConfigError where the
+  /// name is taken or not fit for a folder, where a setting is wrong, and where a target, pattern
+  /// or excluded name matches nothing, naming the nearest.
+  void add_adapter(const std::string& name, LoraConfig config);
+  /// Adds a saved adapter, inactive. Throws FormatError with the difference where its tensors are
+  /// not those the configuration and the model call for, and where there is only a pickle; IoError.
+  void load_adapter(const std::filesystem::path& folder, const std::string& name,
+                    bool is_trainable = false);
+  /// Writes adapter_config.json, adapter_model.safetensors and, where there is none yet, README.md
+  /// into the folder, which is made where it is missing. Adapters not called "default" go to a
+  /// subfolder of their name, as in PEFT. Each file appears whole or not at all. Throws ConfigError
+  /// for an unknown name; IoError.
+  void save_pretrained(const std::filesystem::path& folder) const;
+  void save_pretrained(const std::filesystem::path& folder,
+                       const std::vector<std::string>& selected_adapters) const;
+
+  /// Makes these adapters the active ones, which add up, and the ones that are trained; with
+  /// inference_mode none is. Throws ConfigError for an unknown name.
+  void set_adapter(std::vector<std::string> names, bool inference_mode = false);
+
+  /// While it lives, the model is its base. They may be nested.
+  class DisabledAdapters {
+   public:
+    explicit DisabledAdapters(PeftModel& model) : model_(model) { ++model_.disabled_; }
+    ~DisabledAdapters() { --model_.disabled_; }
+    DisabledAdapters(const DisabledAdapters&) = delete;
+    DisabledAdapters& operator=(const DisabledAdapters&) = delete;
+
+   private:
+    PeftModel& model_;
+  };
+  [[nodiscard]] DisabledAdapters disable_adapter() { return DisabledAdapters(*this); }
+
+  /// Names, in the order in which they were added.
+  std::vector<std::string> available_adapters() const;
+  /// Those that apply by default; none while disabled.
+  std::vector<std::string> active_adapters() const;
+  /// The configuration with its targets made out. Throws ConfigError for an unknown name.
+  const LoraConfig& config(const std::string& name) const;
+  /// Paths of the modules the adapter was put on. Throws ConfigError for an unknown name.
+  const std::vector<std::string>& targeted_modules(const std::string& name) const;
+
+  /// What an optimizer takes.
+  std::vector<NamedVariable> trainable_parameters();
+  ParameterCounts count_parameters();
+
+  nn::CausalLM& base_model() { return base_; }
+
+ private:
+  struct Entry {
+    std::string name;
+    LoraConfig config;
+    std::vector<std::string> modules;
+  };
+  /// The base model as a member, so that walks over this module see the base's paths.
+  class Base final : public nn::Member {
+   public:
+    Base(nn::Module& owner, nn::Module& base) : Member(owner, ""), base_(base) {}
+    nn::Module* module() override { return &base_; }
+
+   private:
+    nn::Module& base_;
+  };
+
+  nn::CausalLM& base_;
+  Base member_{*this, base_};
+  PeftOptions options_;
+  std::vector<Entry> adapters_;
+  std::vector<std::string> active_;
+  int disabled_ = 0;
+};
+
+/// Puts a new adapter on the model; see PeftModel.
+inline PeftModel get_peft_model(nn::CausalLM& model, LoraConfig config,
+                                const std::string& name = "default", PeftOptions options = {}) {
+  return PeftModel(model, std::move(config), name, std::move(options));
+}
+
+}  // namespace graft::peft
