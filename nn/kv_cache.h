@@ -12,7 +12,7 @@ namespace graft::nn {
 
 class KvCache {
  public:
-  /// Room for `capacity` tokens a row; memory is taken when a layer first writes.
+  /// Room for `capacity` tokens a row; memory is taken as it is needed, doubling.
   KvCache(int64_t layers, int64_t rows, int64_t capacity);
 
   struct KeysAndValues {
@@ -33,8 +33,10 @@ class KvCache {
 
  private:
   struct Layer {
-    Tensor keys, values;  // (B, capacity, Hkv, D)
+    Tensor keys, values;  // (B, S, Hkv, D), S growing up to the capacity
   };
+  Tensor grown(const Tensor& from, const Tensor& like, int64_t length) const;
+
   int64_t capacity_;
   std::vector<Layer> layers_;
   Tensor lengths_;

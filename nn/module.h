@@ -10,6 +10,7 @@
 // runs is not.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -95,6 +96,13 @@ template <class T>
 class ChildList {
  public:
   ChildList(Module& owner, std::string_view name) : owner_(owner), name_(name) {}
+  /// `count` children, made by make(i).
+  ChildList(Module& owner, std::string_view name, int64_t count,
+            const std::function<std::unique_ptr<T>(int64_t i)>& make)
+      : ChildList(owner, name) {
+    for (int64_t i = 0; i < count; ++i)
+      append(make(i));
+  }
   ChildList(const ChildList&) = delete;
   ChildList& operator=(const ChildList&) = delete;
 
@@ -146,7 +154,8 @@ std::vector<NamedMember> named_parameters(Module& root);
 /// Freezes or unfreezes every dense parameter.
 void set_requires_grad(Module& root, bool required);
 
-/// The dense parameters that require a gradient, in order, under their paths: what an optimizer takes.
+/// The dense parameters that require a gradient, in order, under their paths: what an optimizer
+/// takes.
 std::vector<NamedVariable> trainable_parameters(Module& root);
 
 /// Number of elements of all parameters, tied ones once.

@@ -1,0 +1,72 @@
+#include "graft/models/decoder.h"
+
+#include "graft/autograd/checkpoint.h"
+#include "graft/models/family.h"
+#include "graft/tensor/check.h"
+
+namespace graft::models {
+namespace {
+
+nn::ModelInfo info_of(const DecoderConfig& config, std::string name_or_path, DType dtype) {
+  return {.model_type = std::string(config.family->model_type),
+          .architecture = std::string(config.family->architecture),
+          .name_or_path = std::move(name_or_path),
+          .vocab_size = config.vocab_size,
+          .hidden_size = config.hidden_size,
+          .layers = config.layers,
+          .heads = config.heads,
+          .kv_heads = config.kv_heads,
+          .head_dim = config.head_dim,
+          .intermediate_size = config.intermediate_size,
+          .max_positions = config.max_positions,
+          .tied_head = config.tied_head,
+          .dtype = dtype,
+          .bos_token_id = config.bos_token_id,
+          .pad_token_id = config.pad_token_id,
+          .eos_token_ids = config.eos_token_ids,
+          .config_json = to_config_json(config)};
+}
+
+std::unique_ptr<nn::LinearLike> make_head(const DecoderConfig& config, const DecoderStack& model) {
+  if (config.tied_head)
+    return std::make_unique<nn::Linear>(model.embedding_weight());
+  return nn::make_linear(config.hidden_size, config.vocab_size);
+}
+
+}  // namespace
+
+DecoderStack::DecoderStack(const DecoderConfig& config)
+    : rotary_(nn::default_rotary(config.head_dim, config.rope_theta)),
+      embed_tokens_(*this, "embed_tokens",
+                    std::make_unique<nn::Embedding>(config.vocab_size, config.hidden_size)),
+      layers_(
+          *this, "layers", config.layers,
+          [&](int64_t i) { return std::make_unique<nn::DecoderLayer>(config.layer_config(), i); }),
+      norm_(*this, "norm", std::make_unique<nn::RmsNorm>(config.hidden_size, config.rms_norm_eps)) {
+}
+
+Variable DecoderStack::forward(const Tensor& ids, const nn::Context& context) const {
+  check_dtype("forward", "ids", ids, DType::i64);
+  GRAFT_CHECK(ids.rank() == 2, ShapeError, "forward: ids are ", ids.shape(), ", (B,T) expected");
+  Variable x = embed_tokens_->forward(ids, context);
+  const nn::Placement placement = nn::place(rotary_, ids.dim(0), ids.dim(1), x.dtype(), context);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const nn::DecoderLayer& layer = layers_[i];
+    if (context.checkpoint_blocks && context.cache == nullptr)
+      x = checkpoint(
+          [&layer, placement, context](const Variable& input) {
+            return layer.forward(input, placement, context);
+          },
+          x);
+    else
+      x = layer.forward(x, placement, context);
+  }
+  return norm_->forward(x);
+}
+
+Decoder::Decoder(const DecoderConfig& config, std::string name_or_path, DType dtype)
+    : info_(info_of(config, std::move(name_or_path), dtype)),
+      model_(*this, "model", std::make_unique<DecoderStack>(config)),
+      lm_head_(*this, "lm_head", make_head(config, *model_)) {}
+
+}  // namespace graft::models

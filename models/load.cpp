@@ -1,0 +1,112 @@
+#include "graft/models/load.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "graft/io/gguf.h"
+#include "graft/io/tensor_source.h"
+#include "graft/models/decoder.h"
+#include "graft/models/gguf_source.h"
+#include "graft/models/weights.h"
+
+namespace graft::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A model on disk, opened: its configuration and its tensors.
+struct Checkpoint {
+  DecoderConfig config;
+  std::unique_ptr<io::TensorSource> tensors;
+  std::string format;
+};
+
+/// True where `path` looks like "organisation/name" on a hub.
+bool is_hub_name(const std::string& path) {
+  const size_t slash = path.find('/');
+  return slash != std::string::npos && slash > 0 && slash + 1 < path.size() &&
+         path.find('/', slash + 1) == std::string::npos && path[0] != '.' && path[0] != '~';
+}
+
+[[noreturn]] void refuse_missing(const fs::path& path) {
+  const std::string name = path.string();
+  if (is_hub_name(name)) {
+    const std::string folder = path.filename().string();
+    throw ConfigError(concat("load: there is no folder ", name,
+                             " here, and graft downloads nothing. To use that model of the Hugging "
+                             "Face hub, bring a copy here (hf download ",
+                             name, " --local-dir ", folder, ") and give its folder: ", folder));
+  }
+  throw ConfigError(concat("load: there is no ", name,
+                           "; a folder with config.json and safetensors, or a GGUF file expected"));
+}
+
+Checkpoint open_folder(const fs::path& folder) {
+  const fs::path config_path = folder / "config.json";
+  if (!fs::exists(config_path)) {
+    GRAFT_CHECK(!fs::exists(folder / "adapter_config.json"), ConfigError, "load: ", folder.string(),
+                " holds an adapter, a model expected; give the model it was "
+                "trained on and this folder as its adapter");
+    throw ConfigError(concat("load: ", folder.string(),
+                             " has no config.json; a folder with config.json and safetensors, or a "
+                             "GGUF file expected"));
+  }
+  const io::Json json = io::read_json_file(config_path);
+  Checkpoint checkpoint{read_decoder_config(io::JsonObject(json, config_path.string())), nullptr,
+                        "safetensors"};
+  const fs::path generation_path = folder / "generation_config.json";
+  if (fs::exists(generation_path)) {
+    const io::Json generation = io::read_json_file(generation_path);
+    read_generation_config(io::JsonObject(generation, generation_path.string()), checkpoint.config);
+  }
+  checkpoint.tensors = io::open_checkpoint(folder);
+  return checkpoint;
+}
+
+Checkpoint open_gguf(const fs::path& path) {
+  auto file = std::make_shared<const io::GgufFile>(path);
+  Checkpoint checkpoint{read_gguf_config(*file), nullptr, "gguf"};
+  checkpoint.tensors = std::make_unique<GgufSource>(std::move(file), checkpoint.config);
+  return checkpoint;
+}
+
+Checkpoint open(const fs::path& path) {
+  if (!fs::exists(path))
+    refuse_missing(path);
+  if (fs::is_directory(path))
+    return open_folder(path);
+  GRAFT_CHECK(path.extension() != ".safetensors" && path.extension() != ".json", ConfigError,
+              "load: ", path.string(), " is one file of a model; give the folder it is in");
+  return open_gguf(path);
+}
+
+std::unique_ptr<Decoder> make(const Checkpoint& checkpoint, const fs::path& path, DType dtype) {
+  auto model = std::make_unique<Decoder>(checkpoint.config, path.string(), dtype);
+  check_tensors(*model, *checkpoint.tensors);
+  return model;
+}
+
+}  // namespace
+
+std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& options) {
+  GRAFT_CHECK(is_floating(options.dtype), ConfigError, "load: dtype ", options.dtype,
+              " given, a floating one expected");
+  const Checkpoint checkpoint = open(path);
+  auto model = make(checkpoint, path, options.dtype);
+  WeightOptions weights{.dtype = options.dtype, .device = options.device};
+  if (options.progress)
+    weights.progress = [&, total = nn::count_parameters(*model)](int64_t done) {
+      options.progress({done, total});
+    };
+  load_tensors(*model, *checkpoint.tensors, weights);
+  nn::set_requires_grad(*model, false);
+  return model;
+}
+
+Description describe(const fs::path& path) {
+  const Checkpoint checkpoint = open(path);
+  const auto model = make(checkpoint, path, LoadOptions().dtype);
+  return {model->info(), checkpoint.format, nn::count_parameters(*model)};
+}
+
+}  // namespace graft::models

@@ -1,0 +1,27 @@
+// Weights of a model from a checkpoint: all of them, in their shapes, and nothing else.
+#pragma once
+
+#include <functional>
+
+#include "graft/io/tensor_source.h"
+#include "graft/nn/module.h"
+
+namespace graft::models {
+
+/// Throws FormatError that lists every parameter the source lacks, every tensor that belongs to no
+/// parameter, every wrong shape and every dtype that is no float. Of tied parameters one name is
+/// enough. Rotary tables, which old checkpoints hold, are passed over.
+void check_tensors(nn::Module& root, const io::TensorSource& source);
+
+/// Where and in which dtype the parameters are held, and who is told how many numbers are loaded.
+struct WeightOptions {
+  DType dtype = DType::f32;
+  Device device = cpu;
+  std::function<void(int64_t done)> progress{};
+};
+
+/// Loads every parameter, one after the other. Requires: check_tensors passed. Throws FormatError
+/// where tied parameters have different numbers in the source.
+void load_tensors(nn::Module& root, const io::TensorSource& source, const WeightOptions& options);
+
+}  // namespace graft::models
