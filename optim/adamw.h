@@ -22,7 +22,7 @@ class AdamW final : public Optimizer {
   explicit AdamW(std::vector<NamedVariable> parameters, const AdamWOptions& options = {});
 
   std::string_view name() const override { return "adamw"; }
-  std::map<std::string, std::string> settings() const override;
+  std::map<std::string, double> settings() const override;
 
  protected:
   void update(size_t i, const Tensor& grad, double grad_scale, int64_t step) override;

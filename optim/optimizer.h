@@ -28,8 +28,8 @@ class Optimizer {
 
   /// "adamw", "sgd", as the command line spells it.
   virtual std::string_view name() const = 0;
-  /// The settings besides the learning rate, by name, as they print: what a resumed run must share.
-  virtual std::map<std::string, std::string> settings() const = 0;
+  /// The settings besides the learning rate, by name: what a resumed run must share.
+  virtual std::map<std::string, double> settings() const = 0;
 
   const std::vector<NamedVariable>& parameters() const { return parameters_; }
   double lr() const { return lr_; }

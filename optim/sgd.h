@@ -20,7 +20,7 @@ class Sgd final : public Optimizer {
   explicit Sgd(std::vector<NamedVariable> parameters, const SgdOptions& options = {});
 
   std::string_view name() const override { return "sgd"; }
-  std::map<std::string, std::string> settings() const override;
+  std::map<std::string, double> settings() const override;
 
  protected:
   void update(size_t i, const Tensor& grad, double grad_scale, int64_t step) override;

@@ -12,8 +12,9 @@ namespace {
 constexpr int64_t grain = 1 << 14;
 
 // Hyperparameters are double and rounded to the type computed with where they meet a tensor, and
-// every product and sum is rounded on its own: that is what PyTorch's sequence of tensor operations
-// does. T is the parameter's type, C that of the state and of the arithmetic.
+// the roundings are those of PyTorch's sequence of tensor operations on a processor with fused
+// multiply-add: one for a product and the sum it goes into. T is the parameter's type, C that of
+// the state and of the arithmetic.
 
 template <class T, class C>
 void adamw_block(const AdamWArgs& args, int64_t begin, int64_t end) {
@@ -34,8 +35,9 @@ void adamw_block(const AdamWArgs& args, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const C grad = static_cast<C>(g[i]) * scale;
     const C difference = grad - m[i];
-    m[i] = near_start ? m[i] + weight1 * difference : grad - difference * (C(1) - weight1);
-    v[i] = v[i] * beta2 + weight2 * grad * grad;
+    m[i] = near_start ? std::fma(weight1, difference, m[i])
+                      : std::fma(weight1 - C(1), difference, grad);
+    v[i] = std::fma(weight2 * grad, grad, v[i] * beta2);
     const C denominator = std::sqrt(v[i]) / correction + eps;
     w[i] = T(static_cast<C>(w[i]) * kept + step_size * m[i] / denominator);
   }
@@ -53,12 +55,12 @@ void sgd_block(const SgdArgs& args, int64_t begin, int64_t end) {
   const C step_size = static_cast<C>(-args.lr);
   for (int64_t i = begin; i < end; ++i) {
     const C value = static_cast<C>(w[i]);
-    C grad = static_cast<C>(g[i]) * scale + decay * value;
+    C grad = std::fma(decay, value, static_cast<C>(g[i]) * scale);
     if (m != nullptr) {
-      m[i] = args.first ? grad : m[i] * momentum + weight * grad;
-      grad = args.nesterov ? grad + momentum * m[i] : m[i];
+      m[i] = args.first ? grad : std::fma(weight, grad, m[i] * momentum);
+      grad = args.nesterov ? std::fma(momentum, m[i], grad) : m[i];
     }
-    w[i] = T(value + step_size * grad);
+    w[i] = T(std::fma(step_size, grad, value));
   }
 }
 
