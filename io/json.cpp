@@ -73,6 +73,10 @@ class JsonParser {
     const char* begin = text_.data();
     Json::sax_parse(CountingIterator(begin, &offset_),
                     CountingIterator(begin + text_.size(), &offset_), this);
+    // A NUL byte is the end of the text to nlohmann, whatever follows.
+    const int64_t parsed = offset_ - file_offset_;
+    if (std::cmp_not_equal(parsed, text_.size()) || text_.ends_with('\0'))
+      throw FormatError(file_, offset_ - 1, "not valid JSON: a NUL byte behind the value");
   }
 
   // The names and types that nlohmann's sax_parse calls.

@@ -8,11 +8,16 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "graft/tests/support/test.h"
 
 namespace graft::test {
 
 inline void put_bytes(const std::filesystem::path& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc)
+  std::filesystem::remove(path);  // ext4 writes a file that is truncated to the disk at once
+  std::ofstream(path, std::ios::binary)
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
@@ -20,6 +25,22 @@ inline std::string bytes_of(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
+
+/// A file that is no folder's: for tests that make thousands.
+class MemoryFile {
+ public:
+  explicit MemoryFile(std::string_view bytes)
+      : descriptor_(memfd_create("graft-test", MFD_CLOEXEC)) {
+    REQUIRE(descriptor_ >= 0);
+    REQUIRE(::write(descriptor_, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  }
+  ~MemoryFile() { close(descriptor_); }
+  MemoryFile(const MemoryFile&) = delete;
+  std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
+
+ private:
+  int descriptor_;
+};
 
 /// The bytes of a number, little-endian.
 template <class T>

@@ -1,8 +1,7 @@
+#include <algorithm>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <algorithm>
 
 #include "graft/io/folder_commit.h"
 #include "graft/tests/io/bytes.h"

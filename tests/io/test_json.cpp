@@ -61,7 +61,9 @@ TEST_CASE("parse_json: what is not JSON is refused with the byte where it goes w
                                                                 {"[\"\xed\xa0\x80\"]", 3},
                                                                 {"[\"\\ud800\"]", 8},
                                                                 {"[//]", 1},
-                                                                {std::string("[\0]", 3), 1}}) {
+                                                                {std::string("[\0]", 3), 1},
+                                                                {std::string("{}\0", 3), 2},
+                                                                {std::string("7\0 x", 4), 1}}) {
     CAPTURE(text);
     const std::string message = refusal(text);
     check_contains(message, "t.json: at byte ");
