@@ -99,6 +99,16 @@ void FolderCommit::commit() {
   // The temporary name is now the old folder's, which the destructor removes.
 }
 
+void remove_folder(const std::filesystem::path& folder) {
+  const std::filesystem::path leaving =
+      folder_of(folder) / temporary_name(folder.filename().string());
+  std::error_code error;
+  std::filesystem::rename(folder, leaving, error);
+  if (!error)
+    std::filesystem::remove_all(leaving, error);
+  GRAFT_CHECK(!error, IoError, "remove ", folder.string(), ": ", error.message());
+}
+
 std::vector<std::string> sweep_temporaries(const std::filesystem::path& folder) {
   std::vector<std::string> removed;
   std::error_code ignored;

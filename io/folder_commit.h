@@ -40,6 +40,10 @@ class FolderCommit {
   bool committed_ = false;
 };
 
+/// Removes a folder so that nobody meets half of it: it loses its name first. What a process that
+/// is killed meanwhile leaves behind, sweep_temporaries removes. Throws IoError.
+void remove_folder(const std::filesystem::path& folder);
+
 /// Removes what processes that are gone have left half-done in `folder`, and returns the names.
 /// What another living process is writing stays. Call it before anything of this process's own is
 /// written there: a name with this process's number counts as left by an earlier one. A folder that
