@@ -8,7 +8,8 @@
 // The layers that an adapter targets are swapped for AdaptedLinears, which own the base's. Used by
 // itself, the base model still computes what it did before: adapters apply only where the Context
 // names them, and PeftModel's resolve() names the active ones in a Context that leaves it open. The
-// destructor takes the adapters out again. Refers to its base model, which must outlive it.
+// destructor takes the adapters out again; the base's parameters stay frozen. Refers to its base
+// model, which must outlive it.
 //
 // Forwards may run concurrently, with different adapters too; nothing may be changed meanwhile. A
 // call that throws has changed nothing.
@@ -16,15 +17,18 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "graft/nn/causal_lm.h"
 #include "graft/peft/config.h"
 #include "graft/peft/matching.h"
+#include "graft/peft/selection.h"
 
 namespace graft::peft {
+
+class Lora;
 
 struct PeftOptions {
   /// Of the first values of adapters; they depend on it and the module's path only.
@@ -32,7 +36,7 @@ struct PeftOptions {
   /// Matches regular expressions: text::full_matcher(). Without one, only plain names work.
   RegexMatcher matcher{};
   /// Is told what deserves attention but is no error.
-  std::function<void(const std::string& warning)> observer{};
+  Observer observer{};
   /// An entry of a configuration that matches nothing is an error; false: a warning, as in PEFT.
   /// Entries of an adapter that is loaded only ever give a warning.
   bool strict = true;
@@ -82,7 +86,8 @@ class PeftModel final : public nn::CausalLM {
                        const std::vector<std::string>& selected_adapters) const;
 
   /// Makes these adapters the active ones, which add up, and the ones that are trained; with
-  /// inference_mode none is. Throws ConfigError for an unknown name.
+  /// inference_mode none is. A backward of an earlier forward still reaches the adapters that
+  /// forward used. Throws ConfigError for an unknown name.
   void set_adapter(std::vector<std::string> names, bool inference_mode = false);
 
   /// While it lives, the model is its base. They may be nested.
@@ -107,7 +112,8 @@ class PeftModel final : public nn::CausalLM {
   /// Paths of the modules the adapter was put on. Throws ConfigError for an unknown name.
   const std::vector<std::string>& targeted_modules(const std::string& name) const;
 
-  /// What an optimizer takes.
+  /// What an optimizer takes: the parameters of the active adapters that are trained, named
+  /// "<path of the layer>.<name of the adapter>.lora_A.weight".
   std::vector<NamedVariable> trainable_parameters();
   ParameterCounts count_parameters();
 
@@ -128,6 +134,18 @@ class PeftModel final : public nn::CausalLM {
    private:
     nn::Module& base_;
   };
+
+  PeftModel(nn::CausalLM& base, PeftOptions options);
+  PeftModel(nn::CausalLM& base, const std::filesystem::path& folder, const std::string& name,
+            bool is_trainable, PeftOptions options);
+
+  const Entry& entry(const std::string& name) const;
+  void check_new_name(const std::string& name) const;
+  Selection select(LoraConfig config, bool strict);
+  /// f32, in an f64 model f64.
+  DType adapter_dtype() const;
+  /// Puts adapters, which are complete, on the layers they were made for.
+  void put_on(const Selection& selection, std::vector<std::unique_ptr<Lora>> loras, Entry entry);
 
   nn::CausalLM& base_;
   Base member_{*this, base_};

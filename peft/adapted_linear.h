@@ -1,0 +1,41 @@
+// AdaptedLinear: a linear layer with adapters, put where the layer was.
+//
+// Owns the base layer, whose parameters keep their paths, and adapters by name; those of an adapter
+// are at "<path of the layer>.<name of the adapter>.lora_A.weight". Which apply is the Context's
+// choice: those it names and this layer has, in the order they were added; none where it names
+// none.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graft/nn/linear.h"
+#include "graft/peft/adapter.h"
+
+namespace graft::peft {
+
+class AdaptedLinear final : public nn::LinearLike {
+ public:
+  explicit AdaptedLinear(std::unique_ptr<nn::Linear> base) : base_(*this, "", std::move(base)) {}
+
+  Variable forward(const Variable& x, const nn::Context& context) const override;
+  int64_t in_features() const override { return base_->in_features(); }
+  int64_t out_features() const override { return base_->out_features(); }
+  bool is_opaque() const override { return true; }
+
+  /// Throws ConfigError where the name is taken.
+  void add(const std::string& name, std::unique_ptr<Adapter> adapter);
+  /// The adapter of that name, or nullptr.
+  Adapter* find(std::string_view name) const;
+  nn::Linear& base() const { return *base_; }
+  /// The base layer, to be put back in this one's place. Nothing else may be done afterwards.
+  std::unique_ptr<nn::Linear> release_base();
+
+ private:
+  nn::Child<nn::Linear> base_;
+  std::vector<std::unique_ptr<nn::Child<Adapter>>> adapters_;
+};
+
+}  // namespace graft::peft

@@ -1,0 +1,24 @@
+// Adapter: what is added to one linear layer.
+//
+// One class for each kind. An adapter whose contribution is a product of two small matrices gives
+// them to the layer, which fuses them into its own product; other kinds compute theirs themselves.
+// The names of an adapter's parameters are those of its file: "lora_A.weight".
+#pragma once
+
+#include <optional>
+
+#include "graft/autograd/linear.h"
+#include "graft/nn/linear.h"
+
+namespace graft::peft {
+
+class Adapter : public nn::Module {
+ public:
+  /// The contribution as a low-rank term, where it is one.
+  virtual std::optional<LowRank> low_rank(const nn::Context& context) const;
+  /// What is added to base(x), for kinds that have no low-rank term. x (…, in) -> (…, out).
+  virtual Variable forward(const Variable& x, const nn::Linear& base,
+                           const nn::Context& context) const;
+};
+
+}  // namespace graft::peft

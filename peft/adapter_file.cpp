@@ -1,0 +1,152 @@
+#include "graft/peft/adapter_file.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "graft/peft/adapter.h"
+#include "graft/tensor/error.h"
+
+namespace graft::peft {
+namespace {
+
+constexpr std::string_view prefix = "base_model.model.";
+/// What PEFT puts before the parameters of a layer that is adapted.
+constexpr std::string_view base_layer = "base_layer.";
+
+/// Lists of a difference longer than this are cut.
+constexpr size_t lines_shown = 6;
+
+/// "\n  missing: …" for each of the lines, or as many as fit.
+std::string listed(std::string_view what, const std::vector<std::string>& lines) {
+  std::string text;
+  for (size_t i = 0; i < std::min(lines.size(), lines_shown); ++i)
+    text += concat("\n  ", what, ": ", lines[i]);
+  if (lines.size() > lines_shown)
+    text += concat("\n  ", what, ": ", lines.size() - lines_shown, " more");
+  return text;
+}
+
+/// How the tensors of a file differ from those expected.
+struct Difference {
+  std::vector<std::string> missing, unexpected, reshaped;
+
+  bool any() const { return !missing.empty() || !unexpected.empty() || !reshaped.empty(); }
+  std::string describe() const {
+    return concat("the adapter does not fit its configuration and this model: ", missing.size(),
+                  " tensors are missing, ", unexpected.size(), " unexpected, ", reshaped.size(),
+                  " of another shape", listed("missing", missing), listed("unexpected", unexpected),
+                  listed("shape", reshaped));
+  }
+};
+
+using Parameters = std::map<std::string, nn::Member*>;
+
+/// Adds the parameters below a module of the base model by the keys they can have in an adapter's
+/// file. `path` is empty or ends in a dot.
+void add_base_parameters(nn::Module& module, const std::string& path, Parameters& parameters) {
+  for (nn::Member* member : module.members()) {
+    if (member->is_parameter()) {
+      parameters.emplace(concat(prefix, path, member->name()), member);
+      parameters.emplace(concat(prefix, path, base_layer, member->name()), member);
+    }
+    nn::Module* child = member->module();
+    if (child != nullptr && dynamic_cast<Adapter*>(child) == nullptr)
+      add_base_parameters(*child, member->name().empty() ? path : path + member->name() + ".",
+                          parameters);
+  }
+}
+
+bool same_values(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() &&
+         std::ranges::equal(a.contiguous().bytes(), b.contiguous().bytes());
+}
+
+/// Refuses a base weight that is not the model's, whichever of the two was rounded.
+void check_base_weight(const io::SafetensorsFile& file, const std::string& key,
+                       const nn::Member& member) {
+  const Tensor found = file.load(key);
+  const Tensor held = member.value();
+  if (same_values(found.to(held.dtype()), held) || same_values(held.to(found.dtype()), found))
+    return;
+  throw FormatError(file.path(), file.entry(key).begin,
+                    concat(key,
+                           " is not the weight of this model: the adapter was saved over a "
+                           "base model that had been changed; load that one"));
+}
+
+Difference compare(const io::SafetensorsFile& file, const std::vector<ExpectedTensor>& expected,
+                   const Parameters& base) {
+  Difference difference;
+  std::set<std::string> keys;
+  std::vector<std::string> missing;
+  for (const ExpectedTensor& tensor : expected) {
+    keys.insert(tensor.key);
+    if (!file.contains(tensor.key)) {
+      missing.push_back(tensor.key);
+      difference.missing.push_back(concat(tensor.key, " ", tensor.shape));
+    } else if (const Shape& shape = file.entry(tensor.key).shape; shape != tensor.shape) {
+      difference.reshaped.push_back(
+          concat(tensor.key, " is ", shape, ", ", tensor.shape, " expected"));
+    }
+  }
+  for (const std::string& name : file.names()) {
+    if (keys.contains(name) || base.contains(name))
+      continue;
+    const bool is_shown = difference.unexpected.size() < lines_shown;
+    difference.unexpected.push_back(
+        is_shown ? concat(name, " ", file.entry(name).shape, did_you_mean(name, missing)) : name);
+  }
+  return difference;
+}
+
+/// The file with the tensors. Throws where there is none.
+std::filesystem::path model_file(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / adapter_model_name;
+  const std::filesystem::path pickle = folder / "adapter_model.bin";
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored) && std::filesystem::exists(pickle, ignored))
+    throw FormatError(pickle.string(), -1,
+                      concat("a pickle, which can run code when it is opened; graft never reads "
+                             "them. Where you trust it, load the adapter with PEFT and call "
+                             "save_pretrained, which writes ",
+                             adapter_model_name));
+  return file;
+}
+
+}  // namespace
+
+std::string adapter_key(std::string_view path, std::string_view parameter) {
+  return concat(prefix, path, ".", parameter);
+}
+
+std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
+                                 const std::vector<ExpectedTensor>& expected, nn::Module& base,
+                                 DType dtype) {
+  const io::SafetensorsFile file(model_file(folder), io::Access::read);
+  Parameters base_keys;
+  add_base_parameters(base, "", base_keys);
+  if (const Difference difference = compare(file, expected, base_keys); difference.any())
+    throw FormatError(file.path(), -1, difference.describe());
+  for (const std::string& name : file.names()) {
+    if (const auto found = base_keys.find(name); found != base_keys.end())
+      check_base_weight(file, name, *found->second);
+  }
+  std::vector<Tensor> tensors;
+  for (const ExpectedTensor& tensor : expected) {
+    const DType held = file.info(tensor.key).dtype;
+    if (!is_floating(held))
+      throw FormatError(file.path(), file.entry(tensor.key).begin,
+                        concat(tensor.key, " is ", held, ", floating-point numbers expected"));
+    tensors.push_back(file.load(tensor.key).to(dtype));
+  }
+  return tensors;
+}
+
+void write_adapter(const std::filesystem::path& file, std::vector<io::NamedTensor> tensors) {
+  std::ranges::sort(tensors, {}, &io::NamedTensor::name);
+  io::write_safetensors(file, tensors, {{"format", "pt"}});
+}
+
+}  // namespace graft::peft

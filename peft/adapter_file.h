@@ -1,0 +1,42 @@
+// adapter_model.safetensors: the numbers of an adapter, under PEFT's keys.
+//
+// A key is "base_model.model.", the path of the adapted layer, ".", and the name of the adapter's
+// parameter: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". It is composed from
+// those parts and never taken apart, and the adapter's name is not among them, so that modules and
+// adapters may have any names.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graft/io/safetensors.h"
+#include "graft/nn/module.h"
+
+namespace graft::peft {
+
+inline constexpr std::string_view adapter_config_name = "adapter_config.json";
+inline constexpr std::string_view adapter_model_name = "adapter_model.safetensors";
+
+/// The key of a parameter of the adapter on the layer at `path`.
+std::string adapter_key(std::string_view path, std::string_view parameter);
+
+/// A tensor that the file of an adapter has to hold.
+struct ExpectedTensor {
+  std::string key;
+  Shape shape;
+};
+
+/// Reads the adapter in `folder`: the expected tensors, in their order, in `dtype`. PEFT also saves
+/// base weights where the head is adapted; they are accepted where they equal those of `base`.
+/// Throws FormatError with the difference where other tensors are there than expected, or where
+/// there is only a pickle; IoError.
+std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
+                                 const std::vector<ExpectedTensor>& expected, nn::Module& base,
+                                 DType dtype);
+
+/// Writes the tensors to `file` as PEFT does.
+void write_adapter(const std::filesystem::path& file, std::vector<io::NamedTensor> tensors);
+
+}  // namespace graft::peft
