@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "graft/nn/context.h"
@@ -20,8 +22,8 @@ struct Batch {
   Tensor place;        ///< (B·T) i64: each token's sample, by its place in the epoch
   Tensor position;     ///< (B·T) i64: each token's position in its sample
   int64_t tokens = 0;  ///< tokens with a loss: labels at positions 1, 2, … that are not -100
-  int64_t input_tokens = 0;    ///< tokens without padding
-  std::vector<int64_t> lines;  ///< of the samples, in the data file; 0 where unknown
+  int64_t input_tokens = 0;        ///< tokens without padding
+  std::vector<std::string> names;  ///< of the samples, for messages: see name_of
 
   /// The context of a training forward of this batch. `step` counts optimizer steps from 0.
   nn::Context training_context(uint64_t seed, int64_t step, bool checkpoint_blocks) const;
@@ -29,6 +31,9 @@ struct Batch {
 
 /// The picked samples, in that order.
 Batch make_batch(std::span<const text::Sample> samples, std::span<const Pick> picks);
+
+/// "line 12" of the data file, or "sample 12" of the list, from 0, where no line is known.
+std::string name_of(const text::Sample& sample, int64_t index);
 
 /// Labels that count: those at positions 1, 2, … that are not -100.
 int64_t count_trained_tokens(const text::Sample& sample);

@@ -10,32 +10,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "graft/optim/optimizer.h"
-#include "graft/train/sampler.h"
+#include "graft/train/fingerprint.h"
+#include "graft/train/trainer_state.h"
 
 namespace graft::train {
-
-/// What the numbers of a run depend on, by name and as text: {"batch-size", "4"}, {"data",
-/// "xxh64:…"}. A run is continued only where all of it is the same.
-using Fingerprint = std::map<std::string, std::string>;
-
-/// Where a run is: all that is not in the weights or the optimizer.
-struct TrainerState {
-  int64_t step = 0;  ///< optimizer steps done
-  SamplerState sampler{};
-  int64_t tokens = 0;           ///< tokens with a loss seen so far
-  int64_t input_tokens = 0;     ///< tokens seen so far
-  int64_t evaluated_step = -1;  ///< the last one that was evaluated; -1: none
-  int64_t best_step = -1;       ///< the one with the lowest evaluation loss; -1: none
-  double best_loss = 0;
-  int64_t without_best = 0;  ///< evaluations since the best one
-  friend bool operator==(const TrainerState&, const TrainerState&) = default;
-};
 
 /// The part of a model that a run changes, as files: an adapter, a whole model.
 class Checkpointable {
@@ -109,10 +92,13 @@ class CheckpointStore {
   /// Adds to what is compared on resuming; the Trainer adds its options and its data.
   void add_fingerprint(const Fingerprint& part);
 
-  /// Writes step-N, reads it again, and then removes the valid checkpoints beyond `keep`. Throws
-  /// IoError, for a full disk before anything is written, and NonFiniteError where a weight or a
-  /// state is not finite; what was there before is then untouched.
+  /// Writes step-N and reads it again. Throws IoError, for a full disk before anything is written,
+  /// and NonFiniteError where a weight or a state is not finite; what was there before is then
+  /// untouched.
   CheckpointInfo save(const TrainerState& state, const optim::Optimizer& optimizer);
+  /// Removes the valid checkpoints beyond `keep`, each after verifying that those it counts are
+  /// valid. `state.best_step` stays. Throws IoError.
+  void prune(const TrainerState& state);
 
   /// The newest valid checkpoint; nothing where there is none at all. `damaged` is told of those
   /// that were passed over. Throws FormatError where checkpoints are there and none is valid.

@@ -24,6 +24,8 @@ class GradientTree {
     int64_t leaves;
     Grads sum;
   };
+  void join_last_two();
+
   std::vector<Subtree> subtrees_;  // fewer leaves from left to right
 };
 

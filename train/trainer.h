@@ -12,6 +12,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "graft/nn/causal_lm.h"
 #include "graft/optim/optimizer.h"
@@ -77,17 +80,31 @@ class Trainer {
   int64_t total_steps() const { return total_steps_; }
 
  private:
-  struct Sums;
+  /// What the micro-batches of one step add up to.
+  struct Sums {
+    Grads grads;  ///< of the summed loss
+    double loss = 0;
+    int64_t tokens = 0;
+    int64_t input_tokens = 0;
+    std::vector<std::string> names;  ///< of the samples
+  };
 
-  StepRecord train_step();
   Sums forward_and_backward();
-  double checked_norm(const Sums& sums) const;
+  StepRecord train_step();
+  void check_loss(const Tensor& per_token, const Batch& batch) const;
+  void check_norm(double norm, const Sums& sums) const;
+  void check_weights() const;
+
   bool evaluation_is_due() const;
   bool evaluate_now();
   bool save_is_due() const;
   void save(bool is_last);
-  bool is_finished() const;
   void restore_best();
+  bool is_finished() const;
+
+  void enter(Phase phase);
+  void warn(const std::string& message) const;
+  Request request() const;
 
   const nn::CausalLM& model_;
   optim::Optimizer& optimizer_;
@@ -96,9 +113,12 @@ class Trainer {
   TrainExtras extras_;
   int64_t total_steps_;
   optim::Schedule schedule_;
-  double base_lr_;
   Sampler sampler_;
   TrainerState state_;
+  std::optional<TrainerState> saved_;  ///< what the newest checkpoint holds
+  /// Step and loss of the best evaluation before the last one.
+  std::pair<int64_t, double> best_before_{-1, 0};
+  std::optional<Phase> phase_;
   RunResult result_;
 };
 

@@ -1,0 +1,66 @@
+#include "graft/train/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "graft/autograd/tape.h"
+#include "graft/nn/loss.h"
+#include "graft/train/batch.h"
+
+namespace graft::train {
+namespace {
+
+/// Samples of like length next to each other, so that little is padded.
+std::vector<Pick> by_length(std::span<const text::Sample> samples) {
+  std::vector<Pick> picks(samples.size());
+  for (size_t i = 0; i < picks.size(); ++i)
+    picks[i] = {static_cast<int64_t>(i), static_cast<int64_t>(i)};
+  std::ranges::stable_sort(picks, {}, [&](const Pick& pick) {
+    return samples[static_cast<size_t>(pick.index)].input_ids.size();
+  });
+  return picks;
+}
+
+/// Writes the summed loss of each sample of the batch to its place in `sums`.
+void add_losses(const Tensor& per_token, std::span<const Pick> picks, std::vector<double>& sums) {
+  const auto losses = per_token.span<float>();
+  const size_t width = losses.size() / picks.size();
+  for (size_t row = 0; row < picks.size(); ++row) {
+    const auto of_row = losses.subspan(row * width, width);
+    sums[static_cast<size_t>(picks[row].index)] =
+        std::accumulate(of_row.begin(), of_row.end(), 0.0);
+  }
+}
+
+}  // namespace
+
+std::optional<Evaluation> evaluate(const nn::CausalLM& model, std::span<const text::Sample> samples,
+                                   const EvaluateOptions& options) {
+  check_samples("evaluate", samples, model.info().vocab_size);
+  GRAFT_CHECK(options.batch_size >= 1, ConfigError, "evaluate: batch_size is ", options.batch_size,
+              ", at least 1 expected");
+  const NoGrad no_grad;
+  nn::Context context;
+  context.adapters = options.adapters;
+  const std::vector<Pick> picks = by_length(samples);
+  std::vector<double> sums(samples.size());
+  Evaluation result;
+  const auto batch_size = static_cast<size_t>(options.batch_size);
+  for (size_t done = 0; done < picks.size();) {
+    const auto part = std::span(picks).subspan(done, std::min(batch_size, picks.size() - done));
+    const Batch batch = make_batch(samples, part);
+    add_losses(nn::causal_lm_loss(model, batch.ids, batch.labels, context).per_token, part, sums);
+    result.tokens += batch.tokens;
+    done += part.size();
+    result.samples = static_cast<int64_t>(done);
+    if (options.progress && !options.progress(result.samples, static_cast<int64_t>(picks.size())))
+      return std::nullopt;
+  }
+  result.loss = std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(result.tokens);
+  result.perplexity = std::exp(result.loss);
+  return result;
+}
+
+}  // namespace graft::train
