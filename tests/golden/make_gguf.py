@@ -28,7 +28,6 @@ def metadata(writer):
     writer.add_bool("test.true", True)
     writer.add_bool("test.false", False)
     writer.add_string("test.text", "größe\0 and more")
-    writer.add_string("test.empty_text", "")
     writer.add_array("test.integers", [1, -2, 3])
     writer.add_array("test.floats", [0.5, -1.5])
     writer.add_array("test.booleans", [True, False, True])
