@@ -1,15 +1,17 @@
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "graft/optim/clip.h"
 #include "graft/tensor/pointwise.h"
 #include "graft/tests/optim/golden.h"
+#include "graft/tests/support/test.h"
 
 namespace graft::optim {
 
 TEST_CASE("clipping: norm and clipped gradients are torch's") {
   const Golden golden;
-  for (const auto& record : golden.records["clips"]) {
+  for (const auto& record : golden.records()["clips"]) {
     Grads grads = golden.gradients(record["step"]);
     const double norm = global_norm(grads);
     // torch sums squares in f32: seven digits.
@@ -18,7 +20,7 @@ TEST_CASE("clipping: norm and clipped gradients are torch's") {
     for (size_t i = 0; i < grads.size(); ++i) {
       ops::scale_(grads[i], factor);
       const std::string name = record["prefix"];
-      const Tensor expected = golden.tensor(name + "." + golden.parameters[i]);
+      const Tensor expected = golden.tensor(name + "." + golden.parameters()[i]);
       CHECK(test::relative_difference(grads[i], expected) < 1e-6);
     }
   }

@@ -2,12 +2,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "graft/optim/adamw.h"
 #include "graft/optim/sgd.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/pointwise.h"
 #include "graft/tests/optim/golden.h"
+#include "graft/tests/support/test.h"
 
 namespace graft::optim {
 namespace {
@@ -42,14 +44,14 @@ Grads two_grads(uint64_t seed, DType dtype = DType::f32) {
 
 TEST_CASE("optimizers: thirty steps are torch's, the state bit for bit") {
   const Golden golden;
-  for (const auto& record : golden.records["optimizers"]) {
+  for (const auto& record : golden.records()["optimizers"]) {
     const std::string name = record["name"];
     const auto optimizer = make(record, golden.initial());
     // SGD: the same bits. AdamW: torch's square root is not always the nearest number, so an update
     // may differ in its last bit, and each of the weights after it.
     const bool exact = record["kind"] == "sgd";
     double worst = 0;
-    for (int64_t step = 0; step < golden.records["steps"]; ++step) {
+    for (int64_t step = 0; step < golden.records()["steps"]; ++step) {
       optimizer->step(golden.gradients(step));
       for (const auto& [parameter, variable] : optimizer->parameters())
         worst =

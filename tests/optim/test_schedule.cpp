@@ -1,13 +1,16 @@
+#include <nlohmann/json.hpp>
+
 #include "graft/optim/schedule.h"
 #include "graft/tests/optim/golden.h"
+#include "graft/tests/support/test.h"
 
 namespace graft::optim {
 
 TEST_CASE("schedules: the learning rates are transformers'") {
   const Golden golden;
-  const int64_t steps = golden.records["steps"];
-  const double base = golden.records["base_learning_rate"];
-  for (const auto& record : golden.records["schedules"]) {
+  const int64_t steps = golden.records()["steps"];
+  const double base = golden.records()["base_learning_rate"];
+  for (const auto& record : golden.records()["schedules"]) {
     const std::string kind = record["schedule"];
     const Schedule schedule{
         .kind = kind == "constant_with_warmup" ? ScheduleKind::constant : parse_schedule(kind),
