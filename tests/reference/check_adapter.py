@@ -1,0 +1,171 @@
+"""Adapters cross between graft and PEFT in both directions and give the same logits."""
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+from comparing import (
+    expect_same_logits,
+    graft_logits,
+    largest_difference,
+    load_base,
+    sample_ids,
+    torch_logits,
+)
+from peft import LoraConfig, PeftModel, get_peft_model
+from reporting import (
+    GOLDEN,
+    Failure,
+    Report,
+    model_folder,
+    parse_options,
+    run_graft,
+    temporary_folder,
+)
+from safetensors import safe_open
+from transformers.utils import logging
+
+TRAINING = {
+    "method": "lora",
+    "batch-size": 4,
+    "max-steps": 6,
+    "learning-rate": 2e-2,
+    "lr-schedule": "constant",
+    "dtype": "f32",
+    "seed": 1,
+}
+GQA, UNTIED, ODD = "models/gqa", "models/untied", "models/odd"
+STORIES = "models/tinystories-656k/fp32"
+# name: (model, graft's flags)
+TRAINED_BY_GRAFT = {
+    "all-linear": (GQA, {"lora-r": 4, "lora-alpha": 8}),
+    "list of targets": (ODD, {"target-modules": "q_proj,v_proj", "lora-r": 3, "lora-alpha": 5}),
+    "regex": (ODD, {"target-modules": r"re:.*\.(k_proj|down_proj)", "lora-r": 2}),
+    "exclude": (GQA, {"exclude-modules": "up_proj,o_proj", "lora-r": 2}),
+    "rslora": (UNTIED, {"use-rslora": True, "lora-r": 4, "lora-alpha": 8}),
+    "dropout": (UNTIED, {"lora-dropout": 0.2, "lora-r": 4}),
+    "gaussian": (UNTIED, {"init-lora-weights": "gaussian", "lora-r": 4}),
+    "untied head": (UNTIED, {"target-modules": "q_proj,lm_head", "lora-r": 4}),
+    "tied head": (GQA, {"target-modules": "q_proj,lm_head", "lora-r": 4}),
+    "biases": ("models/biases", {"lora-r": 4}),
+    "bf16 base": ("models/bf16", {"lora-r": 4}),
+    "tinystories": (STORIES, {"lora-r": 8, "lora-alpha": 16}),
+}
+QV = {"target_modules": ["q_proj", "v_proj"]}
+# name: (model, PEFT's configuration)
+MADE_BY_PEFT = {
+    "default targets": (GQA, {}),
+    "all-linear": (ODD, {"target_modules": "all-linear", "r": 3}),
+    "regex": (GQA, {"target_modules": r".*layers\.1\..*_proj"}),
+    "rslora": (UNTIED, {**QV, "use_rslora": True, "r": 5}),
+    "patterns": (
+        GQA,
+        {
+            "target_modules": "all-linear",
+            # Sorted: PEFT sorts them when saving, and the first pattern that matches wins.
+            "rank_pattern": {r"^model\.layers\.1\.mlp\..*": 3, "q_proj": 2},
+            "alpha_pattern": {"down_proj": 1, r"layers\.0\..*": 32},
+        },
+    ),
+    "layers_to_transform": (GQA, {**QV, "layers_to_transform": [1]}),
+    "exclude_modules": (GQA, {"target_modules": r".*_proj", "exclude_modules": ["up_proj"]}),
+    "fractional alpha": (UNTIED, {**QV, "lora_alpha": 0.75}),
+    "untied head": (UNTIED, {"target_modules": ["o_proj", "lm_head"]}),
+    "tied head": (GQA, {"target_modules": ["o_proj", "lm_head"]}),
+    "biases": ("models/biases", {"target_modules": "all-linear"}),
+    "bf16 base": ("models/bf16", QV),
+    "tinystories": (STORIES, {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
+}
+
+
+def load_adapter(base, folder):
+    """PEFT's model; its warning that the file lacks keys is a failure."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(load_base(base), folder).eval()
+    for warning in caught:
+        if "missing adapter keys" in str(warning.message):
+            raise Failure(f"PEFT warns: {warning.message}")
+    return model
+
+
+def stored_shapes(folder):
+    with safe_open(Path(folder) / "adapter_model.safetensors", "pt") as file:
+        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+
+
+def stored_config(folder):
+    config = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
+    for key, value in config.items():
+        if isinstance(value, list):
+            config[key] = sorted(value)
+    return config
+
+
+def expect_same_files(actual, expected):
+    """The files graft wrote have the keys, shapes and settings that PEFT's have."""
+    for what, read in (("tensors", stored_shapes), ("adapter_config.json", stored_config)):
+        ours, theirs = read(actual), read(expected)
+        wrong = [
+            f"{key} is {ours.get(key, 'missing')!r}, PEFT writes {theirs.get(key, 'nothing')!r}"
+            for key in sorted(ours.keys() | theirs.keys())
+            if key not in ours or key not in theirs or ours[key] != theirs[key]
+        ]
+        if wrong:
+            raise Failure(f"{what}: {'; '.join(wrong)}")
+
+
+def check_trained_by_graft(options, model, flags, notes):
+    base = model_folder(options, model)
+    data = "stories.jsonl" if model == STORIES else "data.jsonl"
+    with temporary_folder() as scratch:
+        out = Path(scratch) / "adapter"
+        files = {"model": base, "data": GOLDEN / "lora_runs" / data, "out": out}
+        run_graft(options, "train", {**files, **TRAINING, **flags})
+        adapted = load_adapter(base, out)
+        sequences = sample_ids(adapted.config.vocab_size)
+        expected = torch_logits(adapted, sequences)
+        plain = torch_logits(load_base(base), sequences)
+        if largest_difference(expected, plain) < 1e-3:
+            raise Failure("the trained adapter changes no logit by more than 1e-3")
+        actual = graft_logits(options, scratch, sequences, model=base, adapter=out)
+        expect_same_logits(actual, expected, notes)
+        adapted.save_pretrained(Path(scratch) / "again")
+        expect_same_files(out, Path(scratch) / "again")
+
+
+def check_made_by_peft(options, model, config, notes):
+    base = model_folder(options, model)
+    torch.manual_seed(3)
+    adapted = get_peft_model(load_base(base), LoraConfig(**config)).eval()
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.1)
+    sequences = sample_ids(adapted.config.vocab_size)
+    expected = torch_logits(adapted, sequences)
+    with temporary_folder() as scratch:
+        out = Path(scratch) / "adapter"
+        adapted.save_pretrained(out)
+        actual = graft_logits(options, scratch, sequences, model=base, adapter=out)
+    expect_same_logits(actual, expected, notes)
+
+
+def main():
+    options = parse_options(__doc__)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+    report = Report()
+    for name, (model, flags) in TRAINED_BY_GRAFT.items():
+        with report.check(f"PEFT loads what graft trained: {name}") as notes:
+            check_trained_by_graft(options, model, flags, notes)
+    for name, (model, config) in MADE_BY_PEFT.items():
+        with report.check(f"graft loads what PEFT made: {name}") as notes:
+            check_made_by_peft(options, model, config, notes)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
