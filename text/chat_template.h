@@ -1,0 +1,60 @@
+// ChatTemplate: renders a conversation the way a model was trained to read it.
+//
+// Interprets the part of Jinja2 that published chat templates use, with the settings transformers
+// gives it (trim_blocks, lstrip_blocks, loop controls, `{% generation %}`, raise_exception,
+// strftime_now). What is not supported is refused by name when the template is read, never rendered
+// differently. Templates come out of files: steps, depth and output are limited. Immutable, safe to
+// use from several threads.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graft/io/json.h"
+#include "graft/text/byte_range.h"
+
+namespace graft::text {
+
+namespace jinja {
+struct Template;
+}
+
+struct RenderOptions {
+  /// End with what introduces the assistant's answer.
+  bool add_generation_prompt = false;
+  /// More variables of the template, such as bos_token or tools. They do not replace `messages`.
+  std::vector<std::pair<std::string, io::Json>> variables;
+};
+
+/// A rendered conversation.
+struct Rendered {
+  std::string text;
+  /// Bytes that `{% generation %}` blocks wrote, in order.
+  std::vector<ByteRange> generation;
+};
+
+class ChatTemplate {
+ public:
+  /// Throws FormatError with `name` and the line where the source is not a template or uses what is
+  /// not supported.
+  ChatTemplate(std::string_view source, std::string_view name);
+  ~ChatTemplate();
+  ChatTemplate(ChatTemplate&& other) noexcept;
+  ChatTemplate& operator=(ChatTemplate&& other) noexcept;
+
+  /// `messages` is a list of objects with `role` and `content`. Throws FormatError with the line:
+  /// for a fault of the template, for what it refuses by raise_exception, and beyond the limits.
+  Rendered render(const io::Json& messages, const RenderOptions& options = {}) const;
+  /// True where the template says itself which bytes the assistant wrote.
+  bool marks_generation() const;
+
+ private:
+  std::string name_;
+  std::unique_ptr<const jinja::Template> template_;
+};
+
+}  // namespace graft::text
