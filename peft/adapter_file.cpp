@@ -94,9 +94,12 @@ Difference compare(const io::SafetensorsFile& file, const std::vector<ExpectedTe
   for (const std::string& name : file.names()) {
     if (keys.contains(name) || base.contains(name))
       continue;
-    const bool is_shown = difference.unexpected.size() < lines_shown;
-    difference.unexpected.push_back(
-        is_shown ? concat(name, " ", file.entry(name).shape, did_you_mean(name, missing)) : name);
+    std::string line = name;
+    if (keys.contains(concat(prefix, name)))
+      line += concat(" (without PEFT's prefix ", prefix, ")");
+    else if (difference.unexpected.size() < lines_shown)
+      line += concat(" ", file.entry(name).shape, did_you_mean(name, missing));
+    difference.unexpected.push_back(std::move(line));
   }
   return difference;
 }

@@ -1,0 +1,214 @@
+// LoraConfig and its file, against the files PEFT wrote (tests/golden/make_peft_files.py).
+
+#include <algorithm>
+#include <limits>
+
+#include "graft/io/file.h"
+#include "graft/tests/peft/peft.h"
+
+namespace graft::peft {
+namespace {
+
+using test::check_contains, test::golden, test::message_of;
+
+std::string golden_config(const std::string& name) {
+  return io::read_file(golden("peft_files/" + name + "/adapter_config.json"), 1 << 20);
+}
+
+/// The text with the lines of the list `key` sorted: PEFT's order is that of a Python set.
+std::string with_sorted_list(std::string text, const std::string& key) {
+  const std::string opening = "\"" + key + "\": [\n";
+  const size_t start = text.find(opening);
+  if (start == std::string::npos)
+    return text;
+  const size_t begin = start + opening.size();
+  const size_t end = text.find("\n  ]", begin);
+  std::vector<std::string> lines;
+  for (size_t at = begin; at < end;) {
+    const size_t next = std::min(text.find('\n', at), end);
+    std::string line = text.substr(at, next - at);
+    if (line.ends_with(','))
+      line.pop_back();
+    lines.push_back(line);
+    at = next + 1;
+  }
+  std::ranges::sort(lines);
+  std::string sorted;
+  for (const std::string& line : lines)
+    sorted += (sorted.empty() ? "" : ",\n") + line;
+  return text.replace(begin, end - begin, sorted);
+}
+
+/// The config of a file that says no more than it must, and this.
+LoraConfig parse_with(const std::string& member) {
+  return parse_lora_config(R"({"peft_type": "LORA", "target_modules": ["q_proj"], )" + member + "}",
+                           "c.json");
+}
+std::string refusal_of(const std::string& member) {
+  return message_of<FormatError>([&] { parse_with(member); });
+}
+
+}  // namespace
+
+TEST_CASE("lora config: PEFT's files are read and written again byte for byte") {
+  for (const char* name :
+       {"default", "no_task_type", "q_v", "all_linear", "regex", "rslora", "patterns",
+        "patterns_rslora", "layers_to_transform", "exclude_modules", "dropout", "gaussian",
+        "fractional_alpha", "lm_head_untied", "lm_head_tied", "embedding"}) {
+    CAPTURE(name);
+    const std::string text = golden_config(name);
+    const LoraConfig config = parse_lora_config(text, "adapter_config.json");
+    CHECK(to_json(config) == with_sorted_list(text, "target_modules"));
+  }
+}
+
+TEST_CASE("lora config: what PEFT's files say is understood") {
+  const LoraConfig patterns = parse_lora_config(golden_config("patterns"), "c.json");
+  CHECK(patterns.r == 4);
+  CHECK(patterns.lora_alpha == 8);
+  CHECK(patterns.task_type == "CAUSAL_LM");
+  CHECK(patterns.base_model_name_or_path == "models/gqa");
+  CHECK(patterns.inference_mode);
+  CHECK(patterns.rank_pattern == Pattern<int64_t>{{"layers.1.mlp.up_proj", 6}, {"v_proj", 2}});
+  CHECK(patterns.alpha_pattern == Pattern<double>{{R"(layers\.0\..*)", 16}, {"up_proj", 3}});
+  const LoraConfig no_task = parse_lora_config(golden_config("no_task_type"), "c.json");
+  REQUIRE(no_task.auto_mapping);
+  CHECK(no_task.auto_mapping->base_model_class == "LlamaForCausalLM");
+  CHECK(parse_lora_config(golden_config("regex"), "c.json").target_modules ==
+        Targets::regex(R"(.*\.(q_proj|down_proj))"));
+  CHECK(parse_lora_config(golden_config("fractional_alpha"), "c.json").lora_alpha == 1.5);
+  CHECK(parse_lora_config(golden_config("gaussian"), "c.json").init_lora_weights ==
+        LoraInit::gaussian);
+  CHECK(parse_lora_config(golden_config("dropout"), "c.json").lora_dropout == 0.25);
+}
+
+TEST_CASE("lora config: one value and a list of one are written as they were read") {
+  for (const std::string text : {R"("layers_to_transform": 1, "layers_pattern": "layers")",
+                                 R"("layers_to_transform": [1], "layers_pattern": ["layers"])"}) {
+    CAPTURE(text);
+    const LoraConfig config = parse_with(text);
+    CHECK(config.layers_to_transform.values() == std::vector<int64_t>{1});
+    CHECK(parse_lora_config(to_json(config), "c.json").layers_to_transform ==
+          config.layers_to_transform);
+    CHECK(parse_lora_config(to_json(config), "c.json").layers_pattern == config.layers_pattern);
+  }
+  check_contains(to_json(LoraConfig{.layers_to_transform = 1}), "\"layers_to_transform\": 1,");
+  check_contains(to_json(LoraConfig{.layers_to_transform = {1}}),
+                 "\"layers_to_transform\": [\n    1\n  ],");
+}
+
+TEST_CASE("lora config: patterns keep their order, because the first key that matches wins") {
+  const LoraConfig config{.rank_pattern = {{"z.foo", 3}, {"foo", 5}},
+                          .alpha_pattern = {{"z.foo", 32}, {"foo", 4}}};
+  const LoraConfig again = parse_lora_config(to_json(config), "c.json");
+  CHECK(again.rank_pattern == config.rank_pattern);
+  CHECK(again.alpha_pattern == config.alpha_pattern);
+}
+
+TEST_CASE("lora config: the least a file must say") {
+  const LoraConfig config =
+      parse_lora_config(R"({"peft_type": "LORA", "target_modules": ["q"]})", "c.json");
+  CHECK(config == LoraConfig{.target_modules = {"q"}});
+  check_contains(message_of<FormatError>([] { parse_lora_config("{}", "c.json"); }), "peft_type");
+  check_contains(
+      message_of<FormatError>([] { parse_lora_config(R"({"peft_type": "IA3"})", "c.json"); }),
+      "c.json: peft_type is \"IA3\", but graft supports LORA only");
+}
+
+TEST_CASE("lora config: other characters than ASCII are written as Python writes them") {
+  const LoraConfig config{.base_model_name_or_path = "modèle/日"};
+  check_contains(to_json(config), R"("mod\u00e8le/\u65e5")");
+  CHECK(parse_lora_config(to_json(config), "c.json") ==
+        LoraConfig{.base_model_name_or_path = "modèle/日", .inference_mode = true});
+}
+
+TEST_CASE("lora config: all-linear is known in any case") {
+  const auto targets = [](const char* text) {
+    return parse_lora_config(concat(R"({"peft_type": "LORA", "target_modules": ")", text, "\"}"),
+                             "c.json")
+        .target_modules;
+  };
+  CHECK(targets("all-linear") == Targets::all_linear());
+  CHECK(targets("ALL-Linear") == Targets::all_linear());
+  CHECK(targets("all_linear") == Targets::regex("all_linear"));
+}
+
+TEST_CASE("lora config: what graft does not build is refused by name") {
+  for (const char* name : {"modules_to_save", "lora_bias", "use_dora"}) {
+    CAPTURE(name);
+    const std::string file = std::string(name) == "use_dora" ? "dora" : name;
+    const std::string message = message_of<FormatError>(
+        [&] { parse_lora_config(golden_config(file), "adapter_config.json"); });
+    check_contains(message, concat("adapter_config.json: ", name, " is "));
+    check_contains(message, "which graft does not support");
+  }
+  for (const char* name : {"bias_all", "bias_lora_only"})
+    check_contains(
+        message_of<FormatError>([&] { parse_lora_config(golden_config(name), "c.json"); }),
+        "graft does not train biases");
+  check_contains(refusal_of(R"("use_qalora": true)"), "use_qalora is true");
+  check_contains(refusal_of(R"("layer_replication": [[0, 4], [2, 5]])"),
+                 "layer_replication is [[0,4],[2,5]], which graft does not support");
+  check_contains(refusal_of(R"("init_lora_weights": "pissa_niter_16")"),
+                 "init_lora_weights is \"pissa_niter_16\", which graft does not support; true, "
+                 "false or gaussian expected");
+  check_contains(refusal_of(R"("task_type": "SEQ_CLS")"),
+                 "task_type is SEQ_CLS, but graft trains causal language models only");
+  check_contains(refusal_of(R"("megatron_core": "mine")"), "megatron_core is \"mine\"");
+  check_contains(refusal_of(R"("qalora_group_size": 32)"), "(16 expected)");
+}
+
+TEST_CASE("lora config: an unknown key is an error unless it asks for nothing") {
+  parse_with(R"("a": null, "b": false, "c": "", "d": [], "e": {}, "f": {"g": false})");
+  check_contains(refusal_of(R"("lora_droput": 0.1)"),
+                 "unknown key \"lora_droput\" with the value 0.1 (did you mean 'lora_dropout'?)");
+  check_contains(refusal_of(R"("use_wonder": true)"), "unknown key \"use_wonder\"");
+}
+
+TEST_CASE("lora config: wrong values are refused with file and key") {
+  check_contains(refusal_of(R"("r": 0)"), "c.json: r");
+  check_contains(refusal_of(R"("r": "8")"), "r");
+  check_contains(refusal_of(R"("r": 8.5)"), "r");
+  check_contains(refusal_of(R"("r": 9223372036854775807)"), "r");
+  check_contains(refusal_of(R"("lora_dropout": 1)"), "lora_dropout is 1");
+  check_contains(refusal_of(R"("lora_dropout": -0.1)"), "lora_dropout is -0.1");
+  check_contains(refusal_of(R"("rank_pattern": {"q": 0})"), "rank_pattern.q");
+  check_contains(refusal_of(R"("alpha_pattern": {"q": "x"})"), "alpha_pattern.q");
+  check_contains(refusal_of(R"("bias": "some")"), "bias is \"some\", \"none\" expected");
+  check_contains(refusal_of(R"("init_lora_weights": "zeros")"), "init_lora_weights is \"zeros\";");
+  check_contains(refusal_of(R"("init_lora_weights": 1)"), "init_lora_weights");
+  check_contains(refusal_of(R"("task_type": "CAUSAL")"), "task_type is \"CAUSAL\"");
+  check_contains(refusal_of(R"("exclude_modules": "all-linear")"), "exclude_modules is all-linear");
+  check_contains(refusal_of(R"("target_modules": 3)"), "target_modules");
+}
+
+TEST_CASE("lora config: validate refuses what PEFT refuses") {
+  const auto refused = [](const LoraConfig& config) {
+    return message_of<ConfigError>([&] { validate(config); });
+  };
+  check_contains(refused({.r = 0}), "lora config: r is 0, a positive integer expected");
+  check_contains(refused({.r = -1}), "r is -1");
+  check_contains(refused({.lora_alpha = std::numeric_limits<double>::quiet_NaN()}), "lora_alpha");
+  check_contains(refused({.lora_dropout = 1}), "lora_dropout is 1");
+  check_contains(refused({.rank_pattern = {{"q_proj", 0}}}), "rank_pattern \"q_proj\" is 0");
+  check_contains(refused({.alpha_pattern = {{"q", std::numeric_limits<double>::infinity()}}}),
+                 "alpha_pattern \"q\" is inf");
+  check_contains(refused({.target_modules = Targets::regex("q"), .layers_to_transform = 0}),
+                 "layers_to_transform needs a list of target_modules, not regex q");
+  check_contains(refused({.target_modules = Targets::all_linear(), .layers_to_transform = 0}),
+                 "not all-linear");
+  check_contains(refused({.target_modules = {"q"}, .layers_pattern = "layers"}),
+                 "layers_pattern is given without layers_to_transform");
+  check_contains(refused({.task_type = "CAUSAL_LN"}), "(did you mean 'CAUSAL_LM'?)");
+  check_contains(message_of<ConfigError>([] { parse_lora_init("loftq"); }),
+                 "which graft does not support");
+  for (const LoraInit init : {LoraInit::standard, LoraInit::random, LoraInit::gaussian})
+    CHECK(parse_lora_init(name(init)) == init);
+}
+
+TEST_CASE("lora config: rsLoRA scales with the root of the rank") {
+  CHECK(scaling({}, 4, 8) == 2);
+  CHECK(scaling({.use_rslora = true}, 4, 8) == 4);
+}
+
+}  // namespace graft::peft
