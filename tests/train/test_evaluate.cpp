@@ -1,0 +1,87 @@
+#include <cmath>
+
+#include "graft/nn/loss.h"
+#include "graft/tests/train/run.h"
+#include "graft/train/evaluate.h"
+
+namespace graft::train {
+
+TEST_CASE("evaluate: the loss is the mean over all tokens, whatever their sample") {
+  const TinyRun run;
+  const auto samples = golden_samples(10);
+  double total = 0;
+  int64_t tokens = 0;
+  for (const text::Sample& sample : samples) {
+    const Shape shape{1, static_cast<int64_t>(sample.input_ids.size())};
+    const nn::Loss loss =
+        nn::causal_lm_loss(run.model, Tensor::from(sample.input_ids, shape),
+                           Tensor::from(sample.labels, shape), run.model.resolve({}));
+    total += loss.total.value().item();
+    tokens += loss.tokens;
+  }
+  const auto evaluation = evaluate(run.model, samples);
+  REQUIRE(evaluation);
+  // f32: each sample alone and in a batch, seven digits.
+  CHECK(evaluation->loss == doctest::Approx(total / static_cast<double>(tokens)).epsilon(1e-6));
+  CHECK(evaluation->perplexity == std::exp(evaluation->loss));
+  CHECK(evaluation->tokens == tokens);
+  CHECK(evaluation->samples == 10);
+}
+
+TEST_CASE("evaluate: the batch size changes nothing but rounding") {
+  const TinyRun run;
+  const auto samples = golden_samples(13);
+  const double alone = evaluate(run.model, samples, {.batch_size = 1})->loss;
+  for (const int64_t batch_size : {2, 5, 13, 100})
+    CHECK(evaluate(run.model, samples, {.batch_size = batch_size})->loss ==
+          doctest::Approx(alone).epsilon(1e-6));
+}
+
+TEST_CASE("evaluate: there is no dropout and nothing is recorded for backward") {
+  TinyRun run(0.5);
+  for (auto [name, variable] : run.model.trainable_parameters())
+    variable.set_value(test::random_tensor(variable.shape(), 3));  // B is not zero
+  const auto samples = golden_samples(4);
+  CHECK(evaluate(run.model, samples)->loss == evaluate(run.model, samples)->loss);
+  for (const auto& [name, variable] : run.model.trainable_parameters())
+    CHECK_FALSE(variable.grad().defined());
+}
+
+TEST_CASE("evaluate: adapters can be chosen; none is the base model") {
+  TinyRun run;
+  for (auto [name, variable] : run.model.trainable_parameters())
+    variable.set_value(test::random_tensor(variable.shape(), 3));
+  const auto samples = golden_samples(4);
+  const double adapted = evaluate(run.model, samples)->loss;
+  const double base = evaluate(run.model, samples, {.adapters = nn::AdapterSelection{}})->loss;
+  CHECK(base == evaluate(*run.base, samples)->loss);
+  CHECK(std::fabs(adapted - base) > 0.1);
+}
+
+TEST_CASE("evaluate: it reports progress and gives up when told to") {
+  const TinyRun run;
+  const auto samples = golden_samples(7);
+  std::vector<int64_t> seen;
+  const auto given_up =
+      evaluate(run.model, samples, {.batch_size = 3, .progress = [&](int64_t done, int64_t total) {
+                                      CHECK(total == 7);
+                                      seen.push_back(done);
+                                      return done < 6;
+                                    }});
+  CHECK_FALSE(given_up);
+  CHECK(seen == std::vector<int64_t>{3, 6});
+}
+
+TEST_CASE("evaluate: samples that do not fit are refused, and so is an empty batch") {
+  const TinyRun run;
+  test::check_contains(test::message_of<ConfigError>([&] { evaluate(run.model, {}); }),
+                       "evaluate: no samples given");
+  const std::vector<text::Sample> samples{{{1, 96}, {1, 2}, 5}};
+  test::check_contains(test::message_of<ConfigError>([&] { evaluate(run.model, samples); }),
+                       "evaluate, line 5: token 96 given");
+  test::check_contains(test::message_of<ConfigError>(
+                           [&] { evaluate(run.model, golden_samples(2), {.batch_size = 0}); }),
+                       "batch_size is 0");
+}
+
+}  // namespace graft::train

@@ -1,0 +1,347 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "graft/optim/sgd.h"
+#include "graft/tensor/parallel.h"
+#include "graft/tensor/reduce.h"
+#include "graft/tests/train/run.h"
+#include "graft/train/trainer.h"
+
+namespace graft::train {
+namespace {
+
+/// Trains a fresh TinyRun and returns what it ended with.
+std::vector<Tensor> trained(const TrainOptions& options, double dropout = 0.1) {
+  TinyRun run(dropout);
+  const auto samples = golden_samples();
+  Trainer(run.model, run.adamw, samples, options).run();
+  return numbers_of(run.adamw);
+}
+
+/// ‖a - b‖ / ‖b‖ over all tensors together.
+double difference(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  double distance = 0;
+  double norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const auto x = a[i].to_vector();
+    const auto y = b[i].to_vector();
+    for (size_t j = 0; j < x.size(); ++j) {
+      distance += (x[j] - y[j]) * (x[j] - y[j]);
+      norm += y[j] * y[j];
+    }
+  }
+  return std::sqrt(distance / norm);
+}
+
+/// The gradient of one step without clipping, from what SGD with rate 1 subtracts.
+std::vector<Tensor> one_step(const TrainOptions& options) {
+  TinyRun run(0.1);
+  for (auto [name, variable] : run.model.trainable_parameters())
+    variable.set_value(test::random_tensor(variable.shape(), variable.value().numel()));
+  optim::Sgd sgd(run.model.trainable_parameters(), {.lr = 1, .momentum = 0.9});
+  const auto samples = golden_samples();
+  Trainer(run.model, sgd, samples, options).run();
+  std::vector<Tensor> gradients;
+  for (const auto& [name, tensor] : sgd.state()) {
+    if (name != "step")
+      gradients.push_back(tensor);
+  }
+  return gradients;
+}
+
+}  // namespace
+
+TEST_CASE("trainer: k micro-batches are one batch, dropout included") {
+  const auto options = [](int64_t batch_size, int64_t grad_accum) {
+    return TrainOptions{.batch_size = batch_size,
+                        .grad_accum = grad_accum,
+                        .max_steps = 1,
+                        .lr_schedule = optim::ScheduleKind::constant,
+                        .max_grad_norm = 0};
+  };
+  const auto whole = one_step(options(12, 1));
+  for (const int64_t parts : {2, 3, 4, 6, 12}) {
+    const double distance = difference(one_step(options(12 / parts, parts)), whole);
+    CHECK_MESSAGE(distance < 1e-6, parts, " parts: ", distance);  // f32 sums in another order
+  }
+}
+
+TEST_CASE("trainer: the bits do not depend on the number of threads") {
+  const int before = thread_count();
+  const TrainOptions options{.batch_size = 3, .grad_accum = 2, .max_steps = 10, .warmup_steps = 2};
+  set_thread_count(1);
+  const auto one = trained(options);
+  set_thread_count(2);
+  const auto two = trained(options);
+  set_thread_count(before);
+  CHECK(same_bits(one, two));
+}
+
+TEST_CASE("trainer: recomputing the blocks gives the same bits, dropout included") {
+  TrainOptions options{.batch_size = 3, .grad_accum = 2, .max_steps = 5};
+  const auto kept = trained(options);
+  options.gradient_checkpointing = true;
+  CHECK(same_bits(trained(options), kept));
+}
+
+TEST_CASE("trainer: the seed changes order and dropout, and nothing else does") {
+  const TrainOptions options{.batch_size = 4, .max_steps = 3};
+  TrainOptions seeded = options;
+  seeded.seed = 1;
+  const auto first = trained(options);
+  CHECK(same_bits(trained(options), first));
+  CHECK_FALSE(same_bits(trained(seeded), first));
+  options.shuffle ? seeded.shuffle = false : false;
+  const auto without_dropout = trained(seeded, 0);
+  seeded.seed = 2;
+  CHECK(same_bits(trained(seeded, 0), without_dropout));
+}
+
+TEST_CASE("trainer: eight samples are learned by heart") {
+  TinyRun run(0, 2e-2);
+  const auto samples = golden_samples(8);
+  Watcher watcher;
+  const RunResult result = Trainer(run.model, run.adamw, samples,
+                                   {.batch_size = 8,
+                                    .max_steps = 300,
+                                    .lr_schedule = optim::ScheduleKind::cosine,
+                                    .warmup_steps = 10},
+                                   {.observer = &watcher})
+                               .run();
+  CHECK(watcher.steps.front().loss > 2);
+  CHECK_MESSAGE(result.last_step->loss < 0.01, result.last_step->loss);
+  CHECK(evaluate(run.model, samples)->loss < 0.01);
+}
+
+TEST_CASE("trainer: the last step of an epoch takes what is left, weighted by its tokens") {
+  TinyRun run;
+  const auto samples = golden_samples(7);
+  Watcher watcher;
+  const RunResult result =
+      Trainer(run.model, run.adamw, samples,
+              {.batch_size = 2, .grad_accum = 2, .epochs = 2, .shuffle = false},
+              {.observer = &watcher})
+          .run();
+  REQUIRE(watcher.steps.size() == 4);
+  CHECK(result.total_steps == 4);
+  int64_t tokens = 0;
+  int64_t input_tokens = 0;
+  for (size_t i = 4; i < 7; ++i) {
+    tokens += count_trained_tokens(samples[i]);
+    input_tokens += static_cast<int64_t>(samples[i].input_ids.size());
+  }
+  for (const size_t step : {1, 3}) {
+    CHECK(watcher.steps[step].tokens == tokens);
+    CHECK(watcher.steps[step].input_tokens == input_tokens);
+  }
+  CHECK(watcher.steps[0].epoch == doctest::Approx(4.0 / 7));
+  CHECK(watcher.steps[1].epoch == 1);
+  CHECK(watcher.steps[3].epoch == 2);
+}
+
+TEST_CASE("trainer: records tell what happened") {
+  TinyRun run;
+  const auto samples = golden_samples(8);
+  Watcher watcher;
+  const RunResult result = Trainer(run.model, run.adamw, samples,
+                                   {.batch_size = 4,
+                                    .max_steps = 3,
+                                    .lr_schedule = optim::ScheduleKind::linear,
+                                    .warmup_steps = 1},
+                                   {.observer = &watcher})
+                               .run();
+  REQUIRE(watcher.steps.size() == 3);
+  CHECK(watcher.phases == std::vector<Phase>{Phase::training});
+  CHECK(watcher.steps[0].lr == 0);
+  CHECK(watcher.steps[1].lr == 1e-2);
+  CHECK(watcher.steps[2].lr == doctest::Approx(0.5e-2));
+  CHECK(run.adamw.lr() == 1e-2);
+  int64_t tokens = 0;
+  for (const StepRecord& step : watcher.steps) {
+    tokens += step.input_tokens;
+    CHECK(step.total_steps == 3);
+    CHECK(step.grad_norm > 0);
+    CHECK(step.seconds > 0);
+    CHECK(step.tokens_per_second ==
+          doctest::Approx(static_cast<double>(step.input_tokens) / step.seconds));
+    CHECK(step.rss_bytes > (1 << 20));
+  }
+  CHECK(result.end == RunEnd::completed);
+  CHECK(result.input_tokens == tokens);
+  CHECK(result.state.input_tokens == tokens);
+  CHECK(result.state.step == 3);
+  CHECK(result.result_step == 3);
+}
+
+TEST_CASE("trainer: clipping limits the step, not the norm that is reported") {
+  const auto norm_and_step = [](double max_grad_norm) {
+    TinyRun run(0);
+    optim::Sgd sgd(run.model.trainable_parameters(), {.lr = 1, .momentum = 0.9});
+    const auto samples = golden_samples(8);
+    const RunResult result = Trainer(run.model, sgd, samples,
+                                     {.batch_size = 8,
+                                      .max_steps = 1,
+                                      .lr_schedule = optim::ScheduleKind::constant,
+                                      .max_grad_norm = max_grad_norm})
+                                 .run();
+    double squares = 0;
+    for (const auto& [name, tensor] : sgd.state()) {
+      if (name != "step")
+        squares += ops::sum_of_squares(tensor);
+    }
+    return std::pair(result.last_step->grad_norm, std::sqrt(squares));
+  };
+  const auto [norm, unclipped] = norm_and_step(0);
+  CHECK(unclipped == doctest::Approx(norm).epsilon(1e-6));
+  const auto [same_norm, clipped] = norm_and_step(norm / 4);
+  CHECK(same_norm == norm);
+  CHECK(clipped == doctest::Approx(norm / 4).epsilon(1e-5));
+}
+
+TEST_CASE("trainer: a NaN in a weight stops the run before anything is changed") {
+  TinyRun run;
+  const auto samples = golden_samples();
+  Watcher watcher;
+  Trainer trainer(run.model, run.adamw, samples,
+                  {.batch_size = 2, .grad_accum = 2, .max_steps = 10, .shuffle = false},
+                  {.observer = &watcher});
+  std::vector<Tensor> before;
+  watcher.after_step = [&](const StepRecord& step) {
+    if (step.step != 3)
+      return;
+    auto parameters = run.model.trainable_parameters();
+    parameters[5].variable.mutable_value().data<float>()[7] = std::nanf("");
+    before = numbers_of(run.adamw);
+  };
+  const std::string message = test::message_of<NonFiniteError>([&] { trainer.run(); });
+  test::check_contains(message, "the loss of step 4 is nan");
+  test::check_contains(message, "from line 13, line 14 of the data");
+  test::check_contains(
+      message, "the first bad tensor is the weight '" + run.adamw.parameters()[5].name + "'");
+  CHECK(watcher.steps.size() == 3);
+  CHECK(trainer.state().step == 3);
+  CHECK(same_bits(numbers_of(run.adamw), before));
+}
+
+TEST_CASE("trainer: a gradient that is not finite stops the run and is named") {
+  TinyRun run(0);
+  const auto samples = golden_samples(8);
+  // B is zero, so a huge A leaves the loss alone; B's gradient overflows.
+  auto parameters = run.model.trainable_parameters();
+  const auto huge = std::ranges::find_if(parameters, [](const NamedVariable& parameter) {
+    return parameter.name.ends_with("lora_A.weight");
+  });
+  huge->variable.set_value(
+      Tensor::full(huge->variable.shape(), std::numeric_limits<float>::max() / 64));
+  const auto before = numbers_of(run.adamw);
+  Trainer trainer(run.model, run.adamw, samples, {.batch_size = 4, .grad_accum = 2});
+  const std::string message = test::message_of<NonFiniteError>([&] { trainer.run(); });
+  test::check_contains(message, "the gradient norm of step 1 is ");
+  test::check_contains(message, "the first bad tensor is the gradient of '");
+  test::check_contains(message, ", the samples are line ");
+  CHECK(same_bits(numbers_of(run.adamw), before));
+  for (const auto& [name, variable] : run.adamw.parameters())
+    CHECK_FALSE(variable.grad().defined());
+}
+
+TEST_CASE("trainer: a last step that makes a weight infinite is an error") {
+  TinyRun run(0);
+  optim::Sgd sgd(run.model.trainable_parameters(), {.lr = 1e300});
+  const auto samples = golden_samples(8);
+  Trainer trainer(run.model, sgd, samples, {.max_steps = 1, .max_grad_norm = 0});
+  test::check_contains(test::message_of<NonFiniteError>([&] { trainer.run(); }),
+                       "step 1 has made the weight '");
+}
+
+TEST_CASE("trainer: it stops where the evaluation stops getting better") {
+  TinyRun run(0, 5e-2);
+  const auto all = golden_samples();
+  const std::vector<text::Sample> samples(all.begin(), all.begin() + 8);
+  const std::vector<text::Sample> validation(all.begin() + 8, all.begin() + 16);
+  Watcher watcher;
+  const RunResult result = Trainer(run.model, run.adamw, samples,
+                                   {.batch_size = 8,
+                                    .max_steps = 200,
+                                    .lr_schedule = optim::ScheduleKind::constant,
+                                    .eval_steps = 5,
+                                    .early_stop = 3},
+                                   {.validation = validation, .observer = &watcher})
+                               .run();
+  CHECK(result.end == RunEnd::early_stopped);
+  CHECK(result.state.without_best == 3);
+  REQUIRE(watcher.evaluations.size() >= 4);
+  const EvaluationRecord& best = watcher.evaluations[watcher.evaluations.size() - 4];
+  CHECK(best.is_best);
+  CHECK(best.step == result.state.best_step);
+  CHECK(best.result.loss == result.state.best_loss);
+  CHECK(result.state.step == best.step + 15);
+  for (const EvaluationRecord& record : watcher.evaluations)
+    CHECK(record.result.loss >= best.result.loss);
+}
+
+TEST_CASE(
+    "trainer: without eval_steps the validation data is evaluated once, after the last step") {
+  TinyRun run;
+  const auto samples = golden_samples();
+  Watcher watcher;
+  const RunResult result =
+      Trainer(run.model, run.adamw, std::span(samples).first(40), {.max_steps = 3},
+              {.validation = std::span(samples).last(8), .observer = &watcher})
+          .run();
+  REQUIRE(watcher.evaluations.size() == 1);
+  CHECK(watcher.evaluations[0].step == 3);
+  CHECK(result.evaluation->loss == evaluate(run.model, std::span(samples).last(8))->loss);
+  CHECK(watcher.phases == std::vector<Phase>{Phase::training, Phase::evaluating});
+}
+
+TEST_CASE("trainer: a stop ends the run after the step, and a wish to stop ends an evaluation") {
+  const auto samples = golden_samples();
+  const std::span<const text::Sample> validation = std::span(samples).last(8);
+  TinyRun run;
+  Watcher watcher;
+  watcher.after_step = [&](const StepRecord& step) {
+    watcher.wish = step.step == 2 ? Request::stop : Request::none;
+  };
+  Trainer trainer(run.model, run.adamw, samples,
+                  {.max_steps = 6, .eval_steps = 2, .eval_batch_size = 2},
+                  {.validation = validation, .observer = &watcher});
+  CHECK(trainer.run().end == RunEnd::stopped);
+  CHECK(trainer.state().step == 2);
+  CHECK(watcher.evaluations.empty());
+  watcher.wish = Request::none;
+  watcher.after_step = {};
+  int batches = 0;
+  watcher.on_evaluation_batch = [&](int64_t, int64_t) {
+    ++batches;
+    watcher.wish = Request::stop;
+  };
+  CHECK(trainer.run().end == RunEnd::stopped);  // the evaluation of step 2 is still due
+  CHECK(batches == 1);
+  CHECK(trainer.state().step == 2);
+  watcher.on_evaluation_batch = {};
+  watcher.wish = Request::none;
+  CHECK(trainer.run().end == RunEnd::completed);
+  CHECK(watcher.evaluations.size() == 3);
+}
+
+TEST_CASE("trainer: what cannot work is refused before the first step") {
+  TinyRun run;
+  const auto samples = golden_samples(4);
+  const auto refusal = [&](const TrainOptions& options, const TrainExtras& extras) {
+    return test::message_of<ConfigError>(
+        [&] { Trainer(run.model, run.adamw, samples, options, extras); });
+  };
+  test::check_contains(refusal({.keep_best = true}, {.validation = samples}),
+                       "there is no CheckpointStore");
+  const std::vector<text::Sample> wrong{{{1, 96}, {1, 2}, 5}};
+  test::check_contains(refusal({}, {.validation = wrong}), "validation data, line 5: token 96");
+  test::check_contains(
+      test::message_of<ConfigError>([&] { Trainer(run.model, run.adamw, wrong, {}); }),
+      "training data, line 5: token 96");
+  Trainer trainer(run.model, run.adamw, samples, {});
+  test::check_contains(test::message_of<ConfigError>([&] { trainer.resume(); }),
+                       "the run has no CheckpointStore");
+}
+
+}  // namespace graft::train
