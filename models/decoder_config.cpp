@@ -11,7 +11,7 @@ namespace graft::models {
 namespace {
 
 /// Keys by which configurations of this shape change the numbers, and which no family here has.
-constexpr std::array<std::string_view, 16> unsupported_keys{"quantization_config",
+constexpr std::array<std::string_view, 17> unsupported_keys{"quantization_config",
                                                             "sliding_window",
                                                             "num_local_experts",
                                                             "num_experts",
@@ -26,7 +26,8 @@ constexpr std::array<std::string_view, 16> unsupported_keys{"quantization_config
                                                             "clip_qkv",
                                                             "use_qk_norm",
                                                             "no_rope_layers",
-                                                            "attention_dropout"};
+                                                            "attention_dropout",
+                                                            "rope_interleaved"};
 
 /// True where a key says nothing: null, false, 0 or empty.
 bool is_off(const io::Json& value) {

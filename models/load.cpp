@@ -99,7 +99,6 @@ std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& opti
       options.progress({done, total});
     };
   load_tensors(*model, *checkpoint.tensors, weights);
-  nn::set_requires_grad(*model, false);
   return model;
 }
 

@@ -97,6 +97,8 @@ TEST_CASE("config: options that would change the numbers are refused by name") {
   refused<ConfigError>("num_local_experts", 8, "num_local_experts is 8");
   refused<ConfigError>("sliding_window", 4096, "sliding_window is 4096");
   refused<ConfigError>("attention_dropout", 0.1, "attention_dropout is 0.1");
+  refused<ConfigError>("rope_interleaved", true, "rope_interleaved is true");
+  CHECK(with("rope_interleaved", false).heads == 4);
   CHECK(with("attention_dropout", 0.0).heads == 4);
   CHECK(with("sliding_window", nullptr).heads == 4);
   CHECK(with("quantization_config", io::Json::object()).heads == 4);

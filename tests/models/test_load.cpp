@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "graft/io/file.h"
 #include "graft/io/json.h"
+#include "graft/tensor/allocator.h"
 #include "graft/tests/models/models.h"
 
 namespace graft {
@@ -51,12 +53,32 @@ TEST_CASE("load: a model holds its numbers itself, in the wanted dtype, frozen")
   CHECK(model->info().heads == 4);
   CHECK(model->info().kv_heads == 2);
   CHECK(model->info().head_dim == 8);
-  for (const nn::NamedMember& parameter : nn::named_parameters(*model)) {
-    const Tensor value = parameter.member->value();
-    CHECK(value.dtype() == DType::bf16);
-    CHECK(!value.storage()->is_external());
-    CHECK(test::same_bits(value, files.tensor(parameter.path).to(DType::bf16)));
-    CHECK(!parameter.member->variable()->requires_grad());
+  for (const DType dtype : {DType::bf16, DType::f32}) {
+    const auto held = models::load(files.write(), {.dtype = dtype});
+    for (const nn::NamedMember& parameter : nn::named_parameters(*held)) {
+      const Tensor value = parameter.member->value();
+      CHECK(value.dtype() == dtype);
+      CHECK(!value.storage()->is_external());
+      CHECK(test::same_bits(value, files.tensor(parameter.path).to(dtype)));
+      CHECK(!parameter.member->variable()->requires_grad());
+    }
+  }
+}
+
+TEST_CASE("load: the peak of memory is the model and one tensor") {
+  const std::filesystem::path path = test::data("models/tinystories-656k/fp32");
+  Allocator& memory = allocator(cpu);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const int64_t before = memory.stats().current;
+    memory.reset_peak();
+    const auto model = models::load(path, {.dtype = dtype});
+    int64_t largest = 0;
+    for (const nn::NamedMember& parameter : nn::named_parameters(*model))
+      largest = std::max(largest, parameter.member->value().nbytes());
+    CHECK(memory.stats().peak - memory.stats().current <= largest);
+    CHECK(memory.stats().current - before <
+          1.1 * static_cast<double>(nn::count_parameters(*model) *
+                                    static_cast<int64_t>(element_size(dtype))));
   }
 }
 

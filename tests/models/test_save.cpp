@@ -61,6 +61,15 @@ TEST_CASE("save: what is written is loaded again bit for bit, in every floating 
   }
 }
 
+TEST_CASE("save: weights are rounded to the dtype of the file") {
+  const test::TemporaryFolder folder;
+  models::save_pretrained(*golden_model("gqa"), folder.path(), {.dtype = DType::bf16});
+  const io::SafetensorsFile file(folder / "model.safetensors");
+  CHECK(file.info("model.norm.weight").dtype == DType::bf16);
+  check_equal(*models::load(folder.path(), {.dtype = DType::bf16}),
+              *golden_model("gqa", DType::bf16));
+}
+
 TEST_CASE("save: a tied head is written once, under the embedding's name") {
   const test::TemporaryFolder folder;
   models::save_pretrained(*golden_model("tied"), folder.path());
