@@ -42,10 +42,10 @@ Sequence sequence_at(std::string_view text, size_t position) {
   return {size, true};
 }
 
-/// The row of unicode_additions that holds a character, or nullptr.
-const CategoryRange* addition(char32_t code_point) {
-  const auto rows = unicode_additions();
-  const auto row = std::ranges::lower_bound(rows, code_point, {}, &CategoryRange::last);
+/// The row of a table that holds a character, or nullptr.
+template <class Row>
+const Row* find_row(std::span<const Row> rows, char32_t code_point) {
+  const auto row = std::ranges::lower_bound(rows, code_point, {}, &Row::last);
   return row != rows.end() && row->first <= code_point ? &*row : nullptr;
 }
 
@@ -120,7 +120,7 @@ std::string to_utf8(char32_t code_point) {
 }
 
 std::string_view category(char32_t code_point) {
-  if (const CategoryRange* row = addition(code_point))
+  if (const CategoryRange* row = find_row(unicode_additions(), code_point))
     return row->category;
   return utf8proc_category_string(static_cast<utf8proc_int32_t>(code_point));
 }
@@ -128,14 +128,19 @@ std::string_view category(char32_t code_point) {
 bool is_numeric(char32_t code_point) {
   if (code_point < 0x80)
     return code_point >= '0' && code_point <= '9';
-  return category(code_point)[0] == 'N';
+  const bool unicode_17 = (code_point >= 0x11de0 && code_point <= 0x11de9) ||
+                          (code_point >= 0x16ff4 && code_point <= 0x16ff6);
+  return unicode_17 || category(code_point)[0] == 'N';
 }
 
 bool is_punctuation(char32_t code_point) {
   if (code_point < 0x80)
     return code_point > ' ' && code_point < 0x7f && !(code_point >= '0' && code_point <= '9') &&
            !(code_point >= 'a' && code_point <= 'z') && !(code_point >= 'A' && code_point <= 'Z');
-  return category(code_point)[0] == 'P';
+  // Two that later became a symbol and a mark still count.
+  return code_point == 0x166d || code_point == 0x111c9 ||
+         (category(code_point)[0] == 'P' &&
+          find_row(unpunctuated_characters(), code_point) == nullptr);
 }
 
 bool is_whitespace(char32_t code_point) {
@@ -159,6 +164,8 @@ bool is_word_character(char32_t code_point) {
 void append_lowercase(std::string& text, char32_t code_point) {
   if (code_point == 0x130)  // the one character whose lower case is two, whatever stands around it
     text += "i\u0307";
+  else if (const LowercaseRange* row = find_row(lowercase_additions(), code_point))
+    append_utf8(text, code_point + static_cast<char32_t>(row->offset));
   else
     append_utf8(text,
                 static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code_point))));
@@ -187,6 +194,11 @@ bool starts_normalization_chunk(char32_t code_point) {
     return false;
   // What composes with a character before it, or moves past one, is a mark.
   return category(code_point)[0] != 'M';
+}
+
+bool is_unknown_to_normalization(char32_t code_point) {
+  return code_point >= 0x300 && (find_row(unicode_additions(), code_point) != nullptr ||
+                                 find_row(unnormalized_characters(), code_point) != nullptr);
 }
 
 }  // namespace graft::text

@@ -1,8 +1,9 @@
 // Unicode as tokenizers need it: UTF-8, character classes, normalisation forms.
 //
-// The classes are those of Unicode 16 whatever the installed libraries know (unicode_additions.h),
-// because a tokenizer's ids must not depend on the machine. Functions that take "valid text" read
-// past its end otherwise: check with first_invalid_byte where a text comes in.
+// Classes, lower case and normal forms are those of the reference whatever the installed libraries
+// know (unicode_additions.h), because a tokenizer's ids must not depend on the machine. Functions
+// that take "valid text" read past its end otherwise: check with first_invalid_byte where a text
+// comes in.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +34,10 @@ std::string to_utf8(char32_t code_point);
 
 /// General category as its two letters, e.g. "Lu"; "Cn" where unassigned.
 std::string_view category(char32_t code_point);
-/// Categories Nd, Nl, No.
+/// Categories Nd, Nl, No, those of Unicode 17 included.
 bool is_numeric(char32_t code_point);
-/// Categories P*, and the ASCII symbols that count as punctuation ($ + < = > ^ ` | ~).
+/// Categories P* as of Unicode 8, and the ASCII symbols that count as punctuation ($ + < = > ^ ` |
+/// ~).
 bool is_punctuation(char32_t code_point);
 /// The White_Space property.
 bool is_whitespace(char32_t code_point);
@@ -51,5 +53,8 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 std::string normalized(std::string_view text, NormalForm form);
 /// True where a normal form may be made of the text before and from this character on apart.
 bool starts_normalization_chunk(char32_t code_point);
+/// True where the normal forms of the reference do not know the character: they let it stand, and
+/// nothing composes with it or moves past it.
+bool is_unknown_to_normalization(char32_t code_point);
 
 }  // namespace graft::text

@@ -1,0 +1,44 @@
+// AlignedText: a text on its way through a tokenizer, and where each of its bytes comes from.
+//
+// Normalisers rewrite text, byte-level tokenizers spell it in another alphabet; the origins tell at
+// the end which bytes of the input a token stands for. They are exact to the byte where a step
+// rewrites byte by byte or character by character, and cover the whole rewritten stretch otherwise.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graft/text/byte_range.h"
+
+namespace graft::text {
+
+class AlignedText {
+ public:
+  AlignedText() = default;
+  /// The bytes `part` of `input`, each from its own place.
+  AlignedText(std::string_view input, ByteRange part);
+
+  const std::string& text() const { return text_; }
+  uint32_t size() const { return static_cast<uint32_t>(text_.size()); }
+  bool empty() const { return text_.empty(); }
+  /// Input bytes that byte `i` stands for; empty for what a step inserted.
+  ByteRange origin(uint32_t i) const { return origins_[i]; }
+  /// Input bytes that the bytes `part`, not empty, stand for together.
+  ByteRange origin_of(ByteRange part) const {
+    return {origins_[part.begin].begin, origins_[part.end - 1].end};
+  }
+
+  void reserve(size_t bytes);
+  /// Appends `bytes` that all stand for the same input bytes. Throws ConfigError where the text
+  /// would become longer than max_text_bytes.
+  void append(std::string_view bytes, ByteRange origin);
+  /// Appends the bytes `part` of another text with their origins.
+  void append(const AlignedText& other, ByteRange part);
+
+ private:
+  std::string text_;
+  std::vector<ByteRange> origins_;  // one per byte of text_
+};
+
+}  // namespace graft::text

@@ -1,0 +1,49 @@
+#include "graft/text/text_pattern.h"
+
+#include "graft/text/oniguruma.h"
+
+namespace graft::text {
+
+TextPattern TextPattern::regex(std::string_view pattern) {
+  TextPattern result;
+  result.regex_.emplace(from_oniguruma(pattern));
+  return result;
+}
+
+TextPattern TextPattern::literal(std::string text) {
+  TextPattern result;
+  result.literal_ = std::move(text);
+  return result;
+}
+
+TextPattern TextPattern::read(const io::JsonObject& stage, std::string_view key) {
+  const io::JsonObject pattern = stage.object(key);
+  if (pattern.has("String"))
+    return literal(pattern.text("String"));
+  try {
+    return regex(pattern.text("Regex"));
+  } catch (const ConfigError& error) {
+    throw FormatError(stage.file(), -1, concat(stage.path_of(key), ": ", error.what()));
+  }
+}
+
+std::vector<ByteRange> TextPattern::find_all(std::string_view text) const {
+  if (regex_)
+    return regex_->find_all(text);
+  std::vector<ByteRange> result;
+  if (literal_.empty())
+    return result;
+  for (size_t at = text.find(literal_); at != std::string_view::npos;
+       at = text.find(literal_, at + literal_.size()))
+    result.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at + literal_.size())});
+  return result;
+}
+
+void refuse_unasked_options(const io::JsonObject& stage) {
+  for (const std::string& key : stage.unasked())
+    if (stage.has(key))
+      throw FormatError(stage.file(), -1,
+                        concat(stage.path_of(key), " is an option that graft does not know"));
+}
+
+}  // namespace graft::text
