@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "graft/io/checked.h"
@@ -196,8 +197,8 @@ class HeaderReader final : public JsonHandler {
 /// and checks that they cover the data exactly: no overlap, no hole, nothing behind the last one.
 void check_coverage(std::vector<SafetensorsEntry>& entries, std::string_view file,
                     int64_t data_begin, int64_t file_size) {
-  std::ranges::stable_sort(entries, [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  std::ranges::sort(entries, {}, [](const SafetensorsEntry& entry) {
+    return std::tuple(entry.begin, entry.end, std::string_view(entry.name));
   });
   int64_t next = 0;
   for (SafetensorsEntry& entry : entries) {
