@@ -1,0 +1,72 @@
+// Chat: a tokenizer and its chat template, for training and generation alike.
+//
+// Both go through the same render and the same encoding, so that a model is asked in the form it
+// was trained in. A template writes the special tokens itself; only the token that begins every
+// text (bos) is added where the template leaves it out, so that it stands there exactly once.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graft/io/json.h"
+#include "graft/text/byte_range.h"
+#include "graft/text/tokenizer.h"
+
+namespace graft::text {
+
+class ChatTemplate;
+
+struct Message {
+  std::string role;
+  std::string content;
+};
+
+/// A whole conversation as one text, and which bytes of it the assistant wrote.
+struct Conversation {
+  std::string text;
+  /// One range per answer, in order: from where the model takes over to the end of its turn.
+  std::vector<ByteRange> answers;
+};
+
+class Chat {
+ public:
+  /// Uses the tokenizer's template of that name; the tokenizer must outlive the Chat. Throws
+  /// ConfigError where it has none, naming those it has, FormatError where the template is not
+  /// supported.
+  explicit Chat(const Tokenizer& tokenizer, const std::string& template_name = "default");
+  ~Chat();
+  Chat(Chat&& other) noexcept;
+
+  /// The text, and the ids, that a model continues with its answer. Throws FormatError as
+  /// ChatTemplate::render does.
+  std::string prompt_text(const std::vector<Message>& messages) const;
+  std::vector<int64_t> prompt_ids(const std::vector<Message>& messages) const;
+
+  /// Renders `messages` (objects with role and content) with the answers of the assistant marked:
+  /// by the template's `{% generation %}` blocks, else by rendering the conversation up to each
+  /// answer and comparing. `tools` may be null. Throws FormatError where the template renders the
+  /// beginning of a conversation differently once it goes on, so that the answers cannot be found.
+  Conversation render(const io::Json& messages, const io::Json& tools) const;
+
+  /// Ids of a rendered text with their places in it; bos exactly once.
+  Encoding encode(std::string_view rendered) const;
+
+ private:
+  std::string render_text(const io::Json& messages, const io::Json& tools,
+                          bool add_generation_prompt) const;
+  ByteRange find_answer(std::string_view text, const io::Json& messages, size_t index,
+                        const io::Json& tools) const;
+  std::optional<uint32_t> end_of_last_stop(std::string_view text, ByteRange within) const;
+
+  const Tokenizer* tokenizer_;
+  std::unique_ptr<const ChatTemplate> template_;
+};
+
+/// The id of the token that ends a turn: the special token that `chat_template` writes directly
+/// behind an answer. Nothing where there is none or the template cannot be rendered.
+std::optional<int64_t> end_of_turn(const Tokenizer& tokenizer, std::string_view chat_template);
+
+}  // namespace graft::text
