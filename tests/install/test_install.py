@@ -42,6 +42,19 @@ class Install(unittest.TestCase):
         flags = self.graft.flags("--cflags", "graft")
         self.graft.compile(source, self.graft.root / "headers.o", "-c", *flags)
 
+    def test_the_program_in_the_readme_compiles(self):
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        block = text.split("```cpp\n")[1].split("```")[0]
+        includes, body = block.split("\n\n", 1)
+        source = self.graft.root / "readme.cpp"
+        source.write_text(
+            f"{includes}\nusing namespace graft;\n"
+            f"void tune(const std::vector<text::Sample>& samples) {{\n{body}}}\n",
+            encoding="utf-8",
+        )
+        flags = self.graft.flags("--cflags", "graft")
+        self.graft.compile(source, self.graft.root / "readme.o", "-c", *flags)
+
     def test_the_kernels_headers_stay_inside(self):
         headers = self.headers()
         self.assertIn("graft/tensor/tensor.h", headers)
