@@ -1,7 +1,6 @@
 #include "graft/io/file.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,7 +20,8 @@ bool is_plain_file_name(std::string_view name) {
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path.string()) {
   // O_NONBLOCK: opening a pipe must not wait for a writer; it means nothing to a regular file.
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  descriptor_ =
+      uninterrupted([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
   if (descriptor_ < 0)
     throw system_error("open", path_);
   struct stat status {};
@@ -45,9 +45,8 @@ InputFile::~InputFile() {
 
 void InputFile::read(int64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const ssize_t count = ::pread(descriptor_, out.data(), out.size(), offset);
-    if (count < 0 && errno == EINTR)
-      continue;
+    const ssize_t count =
+        uninterrupted([&] { return ::pread(descriptor_, out.data(), out.size(), offset); });
     if (count < 0)
       throw system_error("read", path_);
     GRAFT_CHECK(count > 0, IoError, "read ", path_, ": ends at byte ", offset, ", it had ", size_,

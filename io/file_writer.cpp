@@ -1,4 +1,3 @@
-#include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
 #include <optional>
@@ -22,18 +21,13 @@ std::optional<int64_t> free_space(const std::filesystem::path& path) {
   return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
 }
 
-/// Why writing failed, with errno's reason in the user's words.
-IoError write_error(const std::string& path, int64_t written, int64_t wanted) {
-  const int reason = errno;
-  std::string what = std::generic_category().message(reason);
-  if (reason == ENOSPC || reason == EDQUOT)
-    what = "disk full";
-  else if (reason == EFBIG)
-    what = "file larger than this process may write (ulimit -f)";
-  std::string message =
-      concat("write ", path, ": ", what, " after ", written, " bytes, ", wanted, " more to write");
+/// Why writing failed after `written` bytes, with errno's reason in the user's words.
+IoError write_error(const std::string& path, int64_t written) {
+  const std::string reason =
+      errno == EFBIG ? "file larger than this process may write (ulimit -f)" : reason_of(errno);
+  std::string message = concat("write ", path, ": ", reason, " after ", written, " bytes");
   if (const auto space = free_space(folder_of(path)))
-    message += concat("; ", *space, " bytes free");
+    message += concat("; ", *space, " bytes are free");
   return IoError(message);
 }
 
@@ -71,10 +65,10 @@ class TemporaryName {
 FileWriter::FileWriter(const std::filesystem::path& path, std::string shown)
     : shown_(shown.empty() ? path.string() : std::move(shown)) {
   constexpr mode_t mode = 0666;  // less the umask
-  descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  descriptor_ = uninterrupted(
+      [&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode); });
   if (descriptor_ < 0)
-    throw errno == ENOSPC || errno == EDQUOT ? write_error(shown_, 0, 0)
-                                             : system_error("write", shown_);
+    throw system_error("write", shown_);
 }
 
 FileWriter::~FileWriter() {
@@ -85,11 +79,10 @@ FileWriter::~FileWriter() {
 void FileWriter::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     // A disk that fills up takes a part first and says so only at the next call.
-    const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR)
-      continue;
+    const ssize_t count =
+        uninterrupted([&] { return ::write(descriptor_, bytes.data(), bytes.size()); });
     if (count < 0)
-      throw write_error(shown_, written_, static_cast<int64_t>(bytes.size()));
+      throw write_error(shown_, written_);
     bytes = bytes.subspan(static_cast<size_t>(count));
     written_ += count;
   }
@@ -102,13 +95,13 @@ void FileWriter::write(std::string_view text) {
 void FileWriter::reserve(int64_t nbytes) {
   if (nbytes <= 0)
     return;
-  int result = 0;
-  do {
-    result = ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, nbytes);
-  } while (result != 0 && errno == EINTR);
+  const int result =
+      uninterrupted([&] { return ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, nbytes); });
   // A file system that cannot take space ahead tells of a full disk when it is written.
-  if (result != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-    throw write_error(shown_, written_, nbytes - written_);
+  if (result != 0 && (errno == ENOSPC || errno == EDQUOT))
+    throw IoError(concat("write ", shown_, ": ", reason_of(errno), ": ", nbytes,
+                         " bytes are needed, ", free_space(folder_of(shown_)).value_or(0),
+                         " are free"));
 }
 
 void FileWriter::set_permissions(unsigned mode) {
@@ -117,11 +110,13 @@ void FileWriter::set_permissions(unsigned mode) {
 }
 
 void FileWriter::finish() {
-  // Not tried again where it fails: the kernel may have dropped the pages and call them clean.
-  if (::fsync(descriptor_) != 0)
-    throw write_error(shown_, written_, 0);
-  if (::close(std::exchange(descriptor_, -1)) != 0)
-    throw write_error(shown_, written_, 0);
+  // Not tried again where the disk fails: the kernel may have dropped the pages and call them
+  // clean.
+  if (uninterrupted([&] { return ::fsync(descriptor_); }) != 0)
+    throw write_error(shown_, written_);
+  // Closed even where close was interrupted.
+  if (::close(std::exchange(descriptor_, -1)) != 0 && errno != EINTR)
+    throw write_error(shown_, written_);
 }
 
 void write_file_atomically(const std::filesystem::path& path, const WriteContent& content) {

@@ -1,6 +1,5 @@
 #include "graft/io/folder_commit.h"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,10 +18,11 @@ void make_folders(const std::filesystem::path& folder) {
 }
 
 void sync_file(const std::filesystem::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  const int descriptor =
+      uninterrupted([&] { return ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); });
   if (descriptor < 0)
     throw system_error("open", file.string());
-  const bool synced = ::fsync(descriptor) == 0;
+  const bool synced = uninterrupted([&] { return ::fsync(descriptor); }) == 0;
   const IoError error = system_error("sync", file.string());
   ::close(descriptor);
   if (!synced)

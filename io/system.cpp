@@ -1,7 +1,6 @@
 #include "graft/io/system.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <fcntl.h>
 #include <system_error>
@@ -14,8 +13,12 @@ constexpr std::string_view prefix = ".tmp-";
 
 }  // namespace
 
+std::string reason_of(int error) {
+  return error == ENOSPC || error == EDQUOT ? "disk full" : std::generic_category().message(error);
+}
+
 IoError system_error(std::string_view operation, std::string_view path) {
-  return IoError(concat(operation, " ", path, ": ", std::generic_category().message(errno)));
+  return IoError(concat(operation, " ", path, ": ", reason_of(errno)));
 }
 
 std::string printable(std::string_view name) {
@@ -52,10 +55,12 @@ std::string suggestion(std::string_view name, std::span<const std::string> names
 }
 
 void sync_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int descriptor =
+      uninterrupted([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (descriptor < 0)
     throw system_error("open", folder.string());
-  const bool synced = ::fsync(descriptor) == 0 || errno == EINVAL;  // EINVAL: has no such thing
+  const bool synced = uninterrupted([&] { return ::fsync(descriptor); }) == 0 ||
+                      errno == EINVAL;  // a file system that has no such thing
   const IoError error = system_error("sync", folder.string());
   ::close(descriptor);
   if (!synced)

@@ -2,6 +2,7 @@
 // for other folders.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -13,8 +14,20 @@
 
 namespace graft::io {
 
+/// errno in words; a full disk or quota is "disk full" for both.
+std::string reason_of(int error);
+
 /// "operation path: reason", the reason being errno's.
 IoError system_error(std::string_view operation, std::string_view path);
+
+/// What a system call returns that signals no longer interrupt.
+template <class Call>
+auto uninterrupted(const Call& call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR)
+    result = call();
+  return result;
+}
 
 /// A name out of a file, fit for a message: not too long, and without the control characters that a
 /// terminal would obey.
