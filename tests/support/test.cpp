@@ -15,7 +15,7 @@ namespace {
 
 std::filesystem::path folder_from(const char* variable) {
   const char* value = std::getenv(variable);
-  REQUIRE_MESSAGE(value != nullptr, variable, " is not set; run the tests with tools/test");
+  REQUIRE_MESSAGE(value != nullptr, std::string(variable), " is not set; run the tests with tools/test");
   return value;
 }
 
