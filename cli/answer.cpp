@@ -1,0 +1,112 @@
+#include "graft/cli/answer.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "graft/cli/interrupt.h"
+#include "graft/text/stream_decoder.h"
+
+namespace graft::cli {
+namespace {
+
+/// How many bytes at the end of `text` are the start of `stop`, but not all of it.
+size_t started_bytes(std::string_view text, std::string_view stop) {
+  for (size_t count = std::min(text.size(), stop.size() - 1); count > 0; --count)
+    if (text.ends_with(stop.substr(0, count)))
+      return count;
+  return 0;
+}
+
+/// One answer in the making.
+struct Row {
+  Row(const text::Tokenizer& tokenizer, const AnswerFlags& flags)
+      : decoder(tokenizer), finder(flags.stops) {}
+  text::StreamDecoder decoder;
+  StopFinder finder;
+  std::string text;
+};
+
+}  // namespace
+
+void add_answer_flags(Flags& flags, AnswerFlags& values) {
+  flags.group("Answer");
+  flags.add("max-new-tokens", values.max_new_tokens, "N", "longest answer", {1, int64_t{1} << 31});
+  flags.add("stop", values.stops, "TEXT", "end the answer before this text; may be repeated");
+  flags.add("temperature", values.temperature, "X", "0 takes the likeliest token each time",
+            {0, 1e3});
+  flags.add("top-k", values.top_k, "K", "sample among the K likeliest; 0: among all",
+            {0, int64_t{1} << 31});
+  flags.add("top-p", values.top_p, "P", "sample among the likeliest that sum to P", {0, 1});
+  flags.add("seed", values.seed, "N", "of sampling", {0, int64_t{1} << 62});
+}
+
+std::string StopFinder::push(std::string_view piece) {
+  if (found_)
+    return {};
+  held_ += piece;
+  size_t first = held_.npos, held_back = 0;
+  for (const std::string& stop : stops_) {
+    if (stop.empty())
+      continue;
+    first = std::min(first, held_.find(stop));
+    held_back = std::max(held_back, started_bytes(held_, stop));
+  }
+  found_ = first != held_.npos;
+  const size_t certain = found_ ? first : held_.size() - held_back;
+  std::string result = held_.substr(0, certain);
+  held_.erase(0, found_ ? held_.size() : certain);
+  return result;
+}
+
+std::string StopFinder::finish() {
+  return std::exchange(held_, {});
+}
+
+double Answers::tokens_per_second() const {
+  size_t tokens = 0;
+  for (const Answer& answer : answers)
+    tokens += answer.ids.size();
+  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+}
+
+Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer,
+               const std::vector<std::vector<int64_t>>& prompts, const AnswerFlags& flags,
+               const std::optional<nn::AdapterSelection>& adapters, int64_t first_row,
+               const std::function<void(size_t row, const std::string& piece)>& show) {
+  std::vector<Row> rows(prompts.size(), Row(tokenizer, flags));
+  const auto add = [&](size_t row, const std::string& piece) {
+    rows[row].text += piece;
+    if (!piece.empty())
+      show(row, piece);
+  };
+  models::GenerateOptions options;
+  options.max_new_tokens = flags.max_new_tokens;
+  options.temperature = flags.temperature;
+  options.top_k = flags.top_k;
+  options.top_p = flags.top_p;
+  options.seed = static_cast<uint64_t>(flags.seed);
+  options.first_row = first_row;
+  options.stop_ids = tokenizer.stop_ids();
+  options.adapters = adapters;
+  options.on_token = [&](int64_t index, int64_t token) {
+    const auto row = static_cast<size_t>(index);
+    add(row, rows[row].finder.push(rows[row].decoder.push(token)));
+    if (stop_requested())
+      return models::Verdict::cancel;
+    return rows[row].finder.found() ? models::Verdict::end_row : models::Verdict::go_on;
+  };
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<models::Continuation> continuations = models::generate(model, prompts, options);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  Answers result{.answers = {}, .seconds = seconds.count()};
+  for (size_t row = 0; row < rows.size(); ++row) {
+    add(row, rows[row].finder.push(rows[row].decoder.finish()));
+    add(row, rows[row].finder.finish());
+    result.answers.push_back({.text = std::move(rows[row].text),
+                              .ids = std::move(continuations[row].ids),
+                              .reason = continuations[row].reason});
+  }
+  return result;
+}
+
+}  // namespace graft::cli

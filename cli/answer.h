@@ -1,0 +1,67 @@
+// Answers: prompts become text, shown while it grows.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/cli/flags.h"
+#include "graft/models/generate.h"
+#include "graft/nn/causal_lm.h"
+#include "graft/text/tokenizer.h"
+
+namespace graft::cli {
+
+/// The flags of `generate` and `chat` that say how tokens are chosen and where an answer ends.
+struct AnswerFlags {
+  int64_t max_new_tokens = 128;
+  double temperature = 0;
+  int64_t top_k = 0;
+  double top_p = 1;
+  int64_t seed = 0;
+  std::vector<std::string> stops;
+};
+void add_answer_flags(Flags& flags, AnswerFlags& values);
+
+/// Finds stop strings in a text that comes in pieces, and holds back what may be the start of one.
+class StopFinder {
+ public:
+  explicit StopFinder(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+
+  /// The part of the text that is certain not to belong to a stop string. Nothing once one is
+  /// found.
+  std::string push(std::string_view piece);
+  /// What was held back, at the end of the text.
+  std::string finish();
+  bool found() const { return found_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool found_ = false;
+};
+
+struct Answer {
+  std::string text;          ///< without special tokens and without the stop string
+  std::vector<int64_t> ids;  ///< all new tokens
+  models::StopReason reason = models::StopReason::length;
+};
+
+/// What a batch of answers took.
+struct Answers {
+  std::vector<Answer> answers;
+  double seconds = 0;  ///< reading the prompts included
+  /// New tokens a second, all answers together.
+  double tokens_per_second() const;
+};
+
+/// Continues each prompt. `show` is told of each piece of text as soon as it is certain. A signal
+/// ends all of them (StopReason::cancelled). Throws as models::generate does.
+Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer,
+               const std::vector<std::vector<int64_t>>& prompts, const AnswerFlags& flags,
+               const std::optional<nn::AdapterSelection>& adapters, int64_t first_row,
+               const std::function<void(size_t row, const std::string& piece)>& show);
+
+}  // namespace graft::cli

@@ -1,0 +1,169 @@
+// graft chat: a conversation with a model, with its adapter or without.
+
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/cli/answer.h"
+#include "graft/cli/commands.h"
+#include "graft/cli/flags.h"
+#include "graft/cli/interrupt.h"
+#include "graft/cli/model_flags.h"
+#include "graft/cli/prompt.h"
+#include "graft/cli/terminal.h"
+#include "graft/tensor/error.h"
+
+namespace graft::cli {
+namespace {
+
+constexpr const char* commands_help =
+    "  /adapter on|off   answer with the adapter, or as the base model does\n"
+    "  /reset            forget the conversation\n"
+    "  /help             these lines\n"
+    "  /exit             leave (as does the end of the input)\n";
+
+std::string trimmed(const std::string& line) {
+  const size_t begin = line.find_first_not_of(" \t\r");
+  return begin == line.npos ? "" : line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1);
+}
+
+/// The conversation and its commands.
+class Chat {
+ public:
+  Chat(const LoadedModel& loaded, const text::Tokenizer& tokenizer, const AnswerFlags& flags,
+       std::string system)
+      : loaded_(loaded),
+        tokenizer_(tokenizer),
+        prompter_(tokenizer),
+        flags_(flags),
+        system_(std::move(system)) {
+    reset();
+  }
+
+  void run() {
+    greet();
+    for (std::string line; !stop_requested() && read_line(line);) {
+      line = trimmed(line);
+      if (line == "/exit" || line == "/quit")
+        return;
+      try {
+        if (line.starts_with('/'))
+          command(line);
+        else if (!line.empty())
+          reply(line);
+      } catch (const ConfigError& error) {
+        // Too long, most often: the conversation goes on without that turn.
+        std::cerr << terminal_.red("graft: error:") << " " << error.what() << std::endl;
+      }
+    }
+  }
+
+ private:
+  void greet() const {
+    std::cerr << terminal_.bold("graft chat") << ": type a message, or /help"
+              << (prompter_.has_template()
+                      ? ""
+                      : "; the model has no chat template: each message is continued as it is")
+              << "\n";
+  }
+
+  /// False at the end of the input, or at a signal while waiting.
+  bool read_line(std::string& line) const {
+    std::cerr << terminal_.green(label() + "> ") << std::flush;
+    const bool read = static_cast<bool>(std::getline(std::cin, line));
+    if (!read || stop_requested())
+      std::cerr << std::endl;
+    return read && !stop_requested();
+  }
+
+  std::string label() const {
+    if (!loaded_.adapted)
+      return "you";
+    return with_adapter_ ? "you (adapter on)" : "you (adapter off)";
+  }
+
+  void reset() {
+    turns_.clear();
+    if (!system_.empty())
+      turns_.push_back({"system", system_});
+  }
+
+  void command(const std::string& line) {
+    if (line == "/reset") {
+      reset();
+      std::cerr << "the conversation is forgotten\n";
+    } else if (line == "/adapter on" || line == "/adapter off") {
+      GRAFT_CHECK(loaded_.adapted != nullptr, ConfigError,
+                  "chat: there is no adapter; start with --adapter DIR");
+      with_adapter_ = line.ends_with("on");
+    } else {
+      std::cerr << (line == "/help" ? "" : "there is no command " + shown(line) + "\n")
+                << commands_help;
+    }
+  }
+
+  void reply(const std::string& message) {
+    std::vector<text::Message> turns =
+        prompter_.has_template() ? turns_ : std::vector<text::Message>();
+    turns.push_back({"user", message});
+    const std::vector<int64_t> ids = prompter_.conversation(turns);
+    const Terminal out = terminal_of(1);
+    const auto show = [&](size_t, const std::string& piece) {
+      std::cout << (out.interactive ? shown(piece) : piece) << std::flush;
+    };
+    std::optional<nn::AdapterSelection> adapters;
+    if (!with_adapter_)
+      adapters = nn::AdapterSelection{};
+    const Answers result = answer(loaded_.model(), tokenizer_, {ids}, flags_, adapters, 0, show);
+    std::cout << std::endl;
+    if (stop_requested() && interrupted_exit_code() == ExitCode::interrupted)
+      clear_stop_request();  // Ctrl-C ended this answer, not the conversation
+    turns.push_back({"assistant", result.answers.at(0).text});
+    turns_ = std::move(turns);
+    if (out.interactive)
+      std::cerr << terminal_.dim(
+                       counted(static_cast<int64_t>(result.answers[0].ids.size()), "token") + ", " +
+                       number_text(result.tokens_per_second(), 3) + " a second")
+                << "\n";
+  }
+
+  const LoadedModel& loaded_;
+  const text::Tokenizer& tokenizer_;
+  const Prompter prompter_;
+  const AnswerFlags& flags_;
+  const std::string system_;
+  const Terminal terminal_ = terminal_of(2);
+  std::vector<text::Message> turns_;
+  bool with_adapter_ = true;
+};
+
+}  // namespace
+
+ExitCode run_chat(Arguments arguments) {
+  ModelFlags model_flags;
+  AnswerFlags answer_flags;
+  answer_flags.max_new_tokens = 512;
+  std::string system;
+  Flags flags("chat",
+              "A conversation with a model. /adapter off answers as the base model does, for "
+              "comparison; Ctrl-C ends an answer, or the conversation.");
+  add_model_flags(flags, model_flags);
+  flags.group("Prompt");
+  flags.add("system", system, "TEXT", "the system's turn before the conversation");
+  add_answer_flags(flags, answer_flags);
+  flags.config_file();
+  flags.examples({"graft chat --model MODEL --adapter my-adapter"});
+  if (!flags.parse(arguments)) {
+    std::cout << flags.help(terminal_of(1).columns);
+    return ExitCode::done;
+  }
+  apply_model_flags(flags, model_flags);
+  const text::Tokenizer tokenizer = text::Tokenizer::load(model_flags.model);
+  const LoadedModel loaded = load_model(model_flags);
+  watch_signals();
+  Chat(loaded, tokenizer, answer_flags, system).run();
+  return stop_requested() ? interrupted_exit_code() : ExitCode::done;
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,86 @@
+// graft convert: writes the model of a GGUF file as a Hugging Face folder.
+
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "graft/cli/commands.h"
+#include "graft/cli/flags.h"
+#include "graft/cli/model_flags.h"
+#include "graft/cli/run_folder.h"
+#include "graft/cli/terminal.h"
+#include "graft/models/load.h"
+#include "graft/models/save.h"
+#include "graft/nn/module.h"
+#include "graft/tensor/error.h"
+#include "graft/text/tokenizer.h"
+
+namespace graft::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ConvertFlags {
+  std::string from, out;
+  std::string to = "hf";
+  std::string dtype = "f32";
+  bool overwrite = false;
+  bool json = false;
+};
+
+int64_t bytes_in(const fs::path& folder) {
+  int64_t nbytes = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file())
+      nbytes += static_cast<int64_t>(entry.file_size());
+  return nbytes;
+}
+
+void convert(const ConvertFlags& values) {
+  const OutPolicy policy = values.overwrite ? OutPolicy::overwrite : OutPolicy::must_be_empty;
+  check_out_folder(values.out, policy, {values.from});
+  const DType dtype = dtype_named(values.dtype);
+  const text::Tokenizer tokenizer = text::Tokenizer::load(values.from);
+  const auto model = models::load(values.from, {.dtype = dtype, .progress = loading_progress()});
+  const RunFolder folder(values.out, policy);
+  tokenizer.save(folder.path());
+  models::save_pretrained(*model, folder.path(), {.dtype = dtype});
+  const int64_t parameters = nn::count_parameters(*model);
+  if (values.json) {
+    const io::Json json = {{"out", values.out},
+                           {"parameters", parameters},
+                           {"dtype", values.dtype},
+                           {"bytes", bytes_in(folder.path())}};
+    std::cout << io::to_text(json) << "\n";
+    return;
+  }
+  std::cout << "wrote " << values.out << ": " << grouped(parameters) << " parameters as "
+            << values.dtype << ", tokenizer and configuration, "
+            << byte_text(bytes_in(folder.path())) << "\n";
+}
+
+}  // namespace
+
+ExitCode run_convert(Arguments arguments) {
+  ConvertFlags values;
+  Flags flags("convert",
+              "Writes the model and the tokenizer of a GGUF file as a Hugging Face folder, which "
+              "graft, transformers and PEFT load. Quantised weights are decoded exactly.");
+  flags.add("from", values.from, "FILE.gguf", "what to convert");
+  flags.choice("to", values.to, {"hf"}, "the form to write");
+  flags.add("out", values.out, "DIR", "the folder to write");
+  flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the weights in the file");
+  flags.add("overwrite", values.overwrite, "replace what is in --out");
+  flags.add("json", values.json, "print the result as one JSON object");
+  flags.examples({"graft convert --from model.gguf --out model"});
+  if (!flags.parse(arguments)) {
+    std::cout << flags.help(terminal_of(1).columns);
+    return ExitCode::done;
+  }
+  flags.require("from", "a GGUF file");
+  flags.require("out", "the folder to write");
+  convert(values);
+  return ExitCode::done;
+}
+
+}  // namespace graft::cli

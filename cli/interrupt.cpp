@@ -1,0 +1,43 @@
+#include "graft/cli/interrupt.h"
+
+#include <atomic>
+#include <csignal>
+#include <unistd.h>
+
+namespace graft::cli {
+namespace {
+
+std::atomic<int> signal_seen{0};
+static_assert(std::atomic<int>::is_always_lock_free);  // else a handler may not touch it
+
+extern "C" void remember_signal(int number) {
+  int none = 0;
+  if (!signal_seen.compare_exchange_strong(none, number))
+    _exit(128 + number);
+}
+
+}  // namespace
+
+void watch_signals() {
+  struct sigaction action = {};
+  action.sa_handler = remember_signal;
+  sigemptyset(&action.sa_mask);
+  // Without SA_RESTART: a prompt that waits for a line returns.
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+bool stop_requested() {
+  return signal_seen.load() != 0;
+}
+
+void clear_stop_request() {
+  signal_seen = 0;
+}
+
+ExitCode interrupted_exit_code() {
+  return signal_seen.load() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,24 @@
+// SIGINT and SIGTERM as a wish to stop: the handler sets a flag, the work looks at it between
+// steps.
+#pragma once
+
+#include "graft/cli/exit_code.h"
+
+namespace graft::cli {
+
+/// From here on the first SIGINT or SIGTERM is remembered and a second one ends the process at
+/// once. SIGXFSZ is ignored, so that a file size limit is an error of write() like a full disk, and
+/// SIGPIPE is left as it is: `graft generate | head` ends quietly.
+void watch_signals();
+
+/// True once a signal has arrived.
+bool stop_requested();
+
+/// Forgets a signal that was obeyed, so that the next one is a first one again.
+void clear_stop_request();
+
+/// What to exit with after the work was saved: interrupted or terminated. Requires
+/// stop_requested().
+ExitCode interrupted_exit_code();
+
+}  // namespace graft::cli

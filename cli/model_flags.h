@@ -1,0 +1,65 @@
+// The flags that every verb with a model shares, and the model they name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/cli/flags.h"
+#include "graft/models/load.h"
+#include "graft/nn/causal_lm.h"
+#include "graft/peft/peft_model.h"
+
+namespace graft::cli {
+
+struct ModelFlags {
+  std::string model;
+  std::vector<std::string> adapters;
+  std::string dtype = "f32";
+  std::string device = "cpu";
+  std::string quant = "none";
+  std::optional<int64_t> threads;
+  std::vector<std::string> plugins;
+};
+
+/// Declares --model, --adapter, --dtype, --device, --quant, --threads and --plugin.
+void add_model_flags(Flags& flags, ModelFlags& values);
+
+/// Throws ConfigError where --model is missing; sets the number of threads and opens the plug-ins.
+/// Call before anything else is done.
+void apply_model_flags(const Flags& flags, const ModelFlags& values);
+
+/// An adapter as a flag names it.
+struct AdapterName {
+  std::string name = "default";
+  std::filesystem::path folder;
+};
+/// The adapter of --adapter [NAME=]DIR, if one was given. Throws ConfigError where several were.
+std::optional<AdapterName> adapter_of(const ModelFlags& values);
+
+/// "f32" or "bf16".
+DType dtype_named(const std::string& name);
+/// Shows on a terminal how far loading has come.
+std::function<void(const models::LoadProgress&)> loading_progress();
+/// The base model of --model. Throws as models::load does.
+std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values);
+
+/// What PeftModel is to be given: seed, regular expressions, and warnings to stderr.
+peft::PeftOptions peft_options(int64_t seed);
+
+/// A base model, and the adapter on it where one was given.
+struct LoadedModel {
+  std::unique_ptr<nn::CausalLM> base;
+  std::unique_ptr<peft::PeftModel> adapted;
+
+  const nn::CausalLM& model() const { return adapted ? *adapted : *base; }
+};
+/// Loads --model and, for inference, --adapter. Throws as models::load and
+/// PeftModel::from_pretrained do.
+LoadedModel load_model(const ModelFlags& values);
+
+}  // namespace graft::cli

@@ -1,0 +1,34 @@
+// Prompter: what a person types becomes the token ids that a model continues.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/text/chat.h"
+#include "graft/text/tokenizer.h"
+
+namespace graft::cli {
+
+class Prompter {
+ public:
+  /// Refers to the tokenizer, which must outlive it. Throws FormatError where the model's chat
+  /// template is not supported.
+  explicit Prompter(const text::Tokenizer& tokenizer);
+
+  /// True where the model has a chat template.
+  bool has_template() const { return chat_.has_value(); }
+  /// The conversation as the chat template writes it, up to where the assistant's answer begins.
+  /// Without a template there can only be one turn, which is continued as it is. Throws
+  /// ConfigError.
+  std::vector<int64_t> conversation(const std::vector<text::Message>& turns) const;
+  /// The text as it is, behind what the tokenizer puts before texts.
+  std::vector<int64_t> raw(const std::string& text) const;
+
+ private:
+  const text::Tokenizer& tokenizer_;
+  std::optional<text::Chat> chat_;
+};
+
+}  // namespace graft::cli

@@ -1,0 +1,115 @@
+#include "graft/cli/run_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <string_view>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "graft/io/folder_commit.h"
+#include "graft/tensor/error.h"
+
+namespace graft::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What a run writes, besides shards and checkpoints.
+constexpr std::array<std::string_view, 13> run_files = {"adapter_config.json",
+                                                        "adapter_model.safetensors",
+                                                        "README.md",
+                                                        "config.json",
+                                                        "model.safetensors",
+                                                        "model.safetensors.index.json",
+                                                        "run.json",
+                                                        "run.toml",
+                                                        "log.jsonl",
+                                                        "tokenizer.json",
+                                                        "tokenizer_config.json",
+                                                        "chat_template.jinja",
+                                                        "special_tokens_map.json"};
+
+bool is_shard(std::string_view name) {
+  return name.starts_with("model-") && name.ends_with(".safetensors");
+}
+
+bool is_run_file(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return is_shard(name) || std::find(run_files.begin(), run_files.end(), name) != run_files.end();
+}
+
+/// True where `inner` is `outer` or lies in it.
+bool lies_in(const fs::path& inner, const fs::path& outer) {
+  const fs::path a = fs::weakly_canonical(inner), b = fs::weakly_canonical(outer);
+  return std::mismatch(b.begin(), b.end(), a.begin(), a.end()).first == b.end();
+}
+
+/// "adapter_config.json, log.jsonl and 3 more".
+std::string content_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < 3; ++i)
+    text += (i == 0 ? "" : ", ") + names[i];
+  return names.size() > 3 ? concat(text, " and ", names.size() - 3, " more") : text;
+}
+
+void remove_run(const fs::path& folder) {
+  std::vector<fs::path> old;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file() && is_run_file(entry.path()))
+      old.push_back(entry.path());
+  const fs::path checkpoints = folder / "checkpoints";
+  if (fs::is_directory(checkpoints))
+    for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints))
+      if (entry.path().filename().string().starts_with("step-"))
+        old.push_back(entry.path());
+  for (const fs::path& path : old)
+    fs::remove_all(path);
+}
+
+}  // namespace
+
+void check_out_folder(const fs::path& folder, OutPolicy policy,
+                      const std::vector<fs::path>& inputs) {
+  for (const fs::path& input : inputs)
+    GRAFT_CHECK(!lies_in(input, folder), ConfigError, "--out ", folder.string(), " holds ",
+                input.string(), ", which is an input of this run; choose another folder");
+  if (!fs::exists(folder))
+    return;
+  GRAFT_CHECK(fs::is_directory(folder), ConfigError, "--out ", folder.string(),
+              " is a file, expected a folder");
+  GRAFT_CHECK(policy != OutPolicy::must_be_empty || fs::is_empty(folder), ConfigError, "--out ",
+              folder.string(), " is not empty (", content_of(folder),
+              "); choose another folder, or add --resume to continue the run in it or --overwrite "
+              "to replace it");
+}
+
+RunFolder::RunFolder(fs::path folder, OutPolicy policy) : path_(std::move(folder)) {
+  std::error_code problem;
+  fs::create_directories(path_, problem);
+  GRAFT_CHECK(!problem, IoError, "create ", path_.string(), ": ", problem.message());
+  descriptor_ = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  GRAFT_CHECK(descriptor_ >= 0, IoError, "open ", path_.string(), ": ", std::strerror(errno));
+  try {
+    GRAFT_CHECK(flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, ConfigError,
+                "--out ", path_.string(), ": another run is writing there");
+    io::sweep_temporaries(path_);
+    if (policy == OutPolicy::overwrite)
+      remove_run(path_);
+  } catch (...) {
+    close(descriptor_);
+    throw;
+  }
+}
+
+RunFolder::~RunFolder() {
+  close(descriptor_);
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,163 @@
+#include "graft/cli/run_record.h"
+
+#include <nlohmann/json.hpp>
+
+#include "graft/cli/adapted_modules.h"
+#include "graft/cli/machine.h"
+#include "graft/cli/version.h"
+#include "graft/io/file.h"
+#include "graft/tensor/error.h"
+#include "graft/tensor/parallel.h"
+#include "graft/train/checksum.h"
+
+namespace graft::cli {
+namespace {
+
+constexpr int record_version = 1;
+
+io::Json counts_json(const SampleCounts& counts) {
+  return {{"samples", counts.samples},
+          {"tokens", counts.tokens},
+          {"trained_tokens", counts.trained_tokens},
+          {"longest", counts.longest}};
+}
+
+io::Json evaluation_json(const std::optional<train::Evaluation>& evaluation) {
+  if (!evaluation)
+    return nullptr;
+  return {{"loss", evaluation->loss},
+          {"perplexity", evaluation->perplexity},
+          {"tokens", evaluation->tokens},
+          {"samples", evaluation->samples}};
+}
+
+io::Json machine_json() {
+  const Machine machine = this_machine();
+  return {{"cpu", machine.cpu},
+          {"features", machine.features},
+          {"processors", machine.processors},
+          {"threads", thread_count()},
+          {"memory_bytes", machine.memory},
+          {"system", machine.system}};
+}
+
+io::Json data_json(const TrainFlags& values, const TrainSetup& setup) {
+  const text::Dataset& data = setup.data;
+  io::Json json = counts_json(count(data.samples));
+  json["format"] = text::name_of(data.format);
+  json["loss_on"] = text::name_of(data.loss_on);
+  json["cut"] = data.stats.cut_samples;
+  json["checksum"] = checksum_of_input(values.data.path);
+  return json;
+}
+
+}  // namespace
+
+std::string name(train::RunEnd end) {
+  switch (end) {
+    case train::RunEnd::completed:
+      return "completed";
+    case train::RunEnd::early_stopped:
+      return "early_stopped";
+    case train::RunEnd::stopped:
+      return "stopped";
+  }
+  return "unknown";
+}
+
+io::Json plan_json(const TrainFlags& values, TrainSetup& setup) {
+  io::Json json;
+  const nn::ModelInfo& info = setup.description.info;
+  json["model"] = {{"path", values.model.model},
+                   {"model_type", info.model_type},
+                   {"parameters", setup.description.parameters},
+                   {"checksum", setup.fingerprint.at("model")}};
+  json["trainable_parameters"] = setup.counts.trainable;
+  json["all_parameters"] = setup.counts.all;
+  json["data"] = data_json(values, setup);
+  if (!setup.validation.empty())
+    json["validation"] = counts_json(count(setup.validation));
+  json["batch_size"] = values.batch_size;
+  json["grad_accum"] = values.grad_accum;
+  json["steps"] = setup.total_steps();
+  json["warmup_steps"] = train::warmup_steps(setup.options, setup.total_steps());
+  json["threads"] = thread_count();
+  if (setup.adapted) {
+    json["modules"] = io::Json::array();
+    for (const AdaptedModule& module : adapted_modules(*setup.adapted))
+      json["modules"].push_back({{"path", module.path},
+                                 {"in_features", module.in_features},
+                                 {"out_features", module.out_features},
+                                 {"r", module.r},
+                                 {"alpha", module.alpha},
+                                 {"scale", module.scale},
+                                 {"parameters", module.parameters}});
+  }
+  return json;
+}
+
+io::Json outcome_json(const RunOutcome& outcome) {
+  const train::RunResult& result = outcome.result;
+  io::Json json;
+  json["end"] = name(result.end);
+  json["step"] = result.state.step;
+  json["total_steps"] = result.total_steps;
+  json["result_step"] = result.result_step;
+  json["loss"] = result.last_step ? io::Json(result.last_step->loss) : io::Json();
+  if (result.state.best_step >= 0)
+    json["best"] = {{"step", result.state.best_step}, {"loss", result.state.best_loss}};
+  json["validation_before"] = evaluation_json(outcome.before);
+  json["validation_after"] = evaluation_json(outcome.after);
+  json["tokens"] = result.state.tokens;
+  json["input_tokens"] = result.state.input_tokens;
+  json["seconds"] = result.seconds;
+  json["tokens_per_second"] =
+      result.seconds > 0 ? static_cast<double>(result.input_tokens) / result.seconds : 0;
+  json["peak_rss_bytes"] = peak_resident_bytes();
+  json["files"] = outcome.files;
+  return json;
+}
+
+void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFlags& values,
+                      TrainSetup& setup, const std::optional<train::Evaluation>& before,
+                      const RunOutcome* outcome) {
+  io::Json json;
+  json["format"] = "graft run";
+  json["format_version"] = record_version;
+  json["graft"] = {{"version", version}, {"build", build}};
+  json["settings"] = flags.resolved();
+  json["machine"] = machine_json();
+  json["seed"] = values.seed;
+  io::Json plan = plan_json(values, setup);
+  plan.erase("modules");  // adapter_config.json says it shorter
+  json["plan"] = std::move(plan);
+  const std::filesystem::path tokenizer =
+      std::filesystem::path(values.model.model) / "tokenizer.json";
+  if (std::filesystem::exists(tokenizer))
+    json["tokenizer"] = {{"checksum", "xxh64:" + train::checksum_of_file(tokenizer)}};
+  json["validation_before"] = evaluation_json(before);
+  if (outcome != nullptr)
+    json["result"] = outcome_json(*outcome);
+  io::write_file_atomically(folder / "run.json", io::to_text(json) + "\n");
+  io::write_file_atomically(
+      folder / "run.toml",
+      "# graft train --config run.toml repeats this run\n" + flags.resolved_toml());
+}
+
+std::optional<train::Evaluation> recorded_validation_before(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "run.json";
+  if (!std::filesystem::exists(path))
+    return std::nullopt;
+  try {
+    const io::Json json = io::read_json_file(path);
+    const io::JsonObject before = io::JsonObject(json, path.string()).object("validation_before");
+    return train::Evaluation{.loss = before.number("loss"),
+                             .perplexity = before.number("perplexity"),
+                             .tokens = before.integer("tokens"),
+                             .samples = before.integer("samples")};
+  } catch (const FormatError&) {
+    return std::nullopt;  // null: the run has no validation; else nothing a run depends on
+  }
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,189 @@
+// graft train: fine-tunes a model and writes the adapter, its log and its checkpoints.
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "graft/cli/commands.h"
+#include "graft/cli/flags.h"
+#include "graft/cli/interrupt.h"
+#include "graft/cli/run_folder.h"
+#include "graft/cli/run_record.h"
+#include "graft/cli/step_log.h"
+#include "graft/cli/terminal.h"
+#include "graft/cli/train_flags.h"
+#include "graft/cli/train_panel.h"
+#include "graft/cli/train_setup.h"
+#include "graft/cli/train_view.h"
+#include "graft/models/save.h"
+#include "graft/train/trainer.h"
+
+namespace graft::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The names in a folder, without temporary ones.
+std::vector<std::string> files_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with('.'))
+      names.push_back(entry.is_directory() ? name + "/" : name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// One call of `graft train`, behind the flags.
+class Training {
+ public:
+  Training(const Flags& flags, const TrainFlags& values)
+      : flags_(flags), values_(values), setup_(prepare_training(values)) {}
+
+  void print_plan();
+  ExitCode run();
+
+ private:
+  /// False where there is no checkpoint to continue from.
+  bool resume(train::Trainer& trainer);
+  /// Nothing without validation data, or where a signal came meanwhile.
+  std::optional<train::Evaluation> evaluate(TrainView& view);
+  /// Validates the result and writes it.
+  void finish(TrainView& view);
+  void print_outcome() const;
+
+  const Flags& flags_;
+  const TrainFlags& values_;
+  TrainSetup setup_;
+  const Terminal terminal_ = terminal_of(2);
+  RunOutcome outcome_;
+};
+
+void Training::print_plan() {
+  const Terminal terminal = terminal_of(1);
+  if (values_.json)
+    std::cout << io::to_text(plan_json(values_, setup_)) << "\n";
+  else
+    std::cout << start_panel(values_, setup_, terminal) << module_table(setup_, terminal)
+              << "\nThis was a dry run: nothing was trained or written.\n";
+}
+
+bool Training::resume(train::Trainer& trainer) {
+  if (!values_.resume)
+    return false;
+  const bool resumed = trainer.resume();
+  if (resumed)
+    std::cerr << "continuing after step " << grouped(trainer.state().step) << "\n";
+  else
+    std::cerr << "there is no checkpoint in " << values_.out
+              << " yet: starting from the beginning\n";
+  return resumed;
+}
+
+std::optional<train::Evaluation> Training::evaluate(TrainView& view) {
+  if (setup_.validation.empty())
+    return std::nullopt;
+  view.on_phase(train::Phase::evaluating);
+  const auto progress = [&](int64_t done, int64_t total) {
+    view.on_progress(done, total);
+    return !stop_requested();
+  };
+  const auto result =
+      train::evaluate(setup_.model(), setup_.validation,
+                      {.batch_size = values_.batch_size, .adapters = {}, .progress = progress});
+  view.clear_live_line();
+  return result;
+}
+
+void Training::finish(TrainView& view) {
+  const train::RunResult& result = outcome_.result;
+  const bool is_known = result.evaluation && result.state.evaluated_step == result.result_step;
+  outcome_.after = is_known ? result.evaluation : evaluate(view);
+  const fs::path out = values_.out;
+  if (setup_.adapted)
+    setup_.adapted->save_pretrained(out);
+  else
+    models::save_pretrained(*setup_.base, out, {.dtype = setup_.base->info().dtype});
+  if (setup_.tokenizer)
+    setup_.tokenizer->save(out);
+}
+
+void Training::print_outcome() const {
+  if (!values_.json) {
+    std::cerr << std::endl;
+    std::cout << end_summary(values_, setup_, outcome_, terminal_of(1));
+    return;
+  }
+  io::Json json;
+  json["out"] = values_.out;
+  json.update(outcome_json(outcome_));
+  std::cout << io::to_text(json) << "\n";
+}
+
+ExitCode Training::run() {
+  std::cerr << start_panel(values_, setup_, terminal_) << std::endl;
+  watch_signals();
+  const RunFolder folder(values_.out, values_.out_policy());
+  train::CheckpointStore store(folder / "checkpoints", *setup_.weights,
+                               {.keep = values_.keep, .fingerprint = setup_.fingerprint});
+  StepLog log(folder / "log.jsonl");
+  TrainView view(terminal_, log,
+                 {.total_steps = setup_.total_steps(),
+                  .eval_steps = values_.eval_steps,
+                  .has_validation = !setup_.validation.empty()});
+  train::Trainer trainer(
+      setup_.model(), *setup_.optimizer, setup_.data.samples, setup_.options,
+      {.validation = setup_.validation, .observer = &view, .checkpoints = &store});
+  const bool resumed = resume(trainer);
+  log.start(trainer.state().step);
+  outcome_.before = resumed ? recorded_validation_before(values_.out) : evaluate(view);
+  if (outcome_.before && !resumed)
+    std::cerr << "validation before training: loss " << fixed_text(outcome_.before->loss, 4)
+              << ", perplexity " << number_text(outcome_.before->perplexity) << std::endl;
+  write_run_record(folder, flags_, values_, setup_, outcome_.before, nullptr);
+
+  outcome_.result = trainer.run();
+  view.clear_live_line();
+  log.finish();
+  if (outcome_.result.end != train::RunEnd::stopped)
+    finish(view);
+  outcome_.files = files_of(folder.path());
+  write_run_record(folder, flags_, values_, setup_, outcome_.before, &outcome_);
+  print_outcome();
+  return outcome_.result.end == train::RunEnd::stopped ? interrupted_exit_code() : ExitCode::done;
+}
+
+}  // namespace
+
+ExitCode run_train(Arguments arguments) {
+  TrainFlags values;
+  Flags flags("train",
+              "Fine-tunes a model on a .jsonl file and writes a LoRA adapter that PEFT loads too "
+              "(or, with --method full, a whole model).");
+  add_train_flags(flags, values);
+  if (!flags.parse(arguments)) {
+    std::cout << flags.help(terminal_of(1).columns);
+    return ExitCode::done;
+  }
+  // 'graft train --resume --out DIR' is enough: the run's own settings apply.
+  const fs::path settings = fs::path(values.out) / "run.toml";
+  if (values.resume && !flags.given("config") && fs::exists(settings))
+    flags.read_config(settings.string());
+  check_train_flags(flags, values);
+  apply_model_flags(flags, values.model);
+  std::vector<fs::path> inputs = {values.model.model, values.data.path};
+  if (!values.validation_data.empty())
+    inputs.push_back(values.validation_data);
+  if (const std::optional<AdapterName> adapter = adapter_of(values.model))
+    inputs.push_back(adapter->folder);
+  check_out_folder(values.out, values.out_policy(), inputs);
+  Training training(flags, values);
+  if (!values.dry_run)
+    return training.run();
+  training.print_plan();
+  return ExitCode::done;
+}
+
+}  // namespace graft::cli

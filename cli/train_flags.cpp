@@ -1,0 +1,224 @@
+#include "graft/cli/train_flags.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "graft/optim/adamw.h"
+#include "graft/optim/sgd.h"
+#include "graft/tensor/error.h"
+
+namespace graft::cli {
+namespace {
+
+constexpr int64_t most = int64_t{1} << 40;  // of steps and sizes: products stay far from overflow
+
+/// Flags that describe a new adapter, and mean nothing where there is none to be made.
+constexpr std::array lora_flags = {"lora-r",           "lora-alpha",      "lora-dropout",
+                                   "target-modules",   "exclude-modules", "use-rslora",
+                                   "init-lora-weights"};
+
+void add_validation_flags(Flags& flags, TrainFlags& values) {
+  flags.add("val-data", values.validation_data, "FILE|DIR",
+            "validation data: a .jsonl file, or a folder with valid.jsonl");
+  flags.add("val-split", values.validation_split, "R",
+            "share of --data that is kept out of training for validation, e.g. 0.1", {0, 0.9});
+  flags.add("no-shuffle", values.no_shuffle, "take the samples in the order of the file");
+  flags.rivals("val-data", "val-split");
+}
+
+void add_method_flags(Flags& flags, TrainFlags& values) {
+  flags.group("Method");
+  flags.choice("method", values.method, {"lora", "full"},
+               "train an adapter, or all weights of the model");
+  flags.add("lora-r", values.lora_r, "N", "rank of the adapter", {1, 1 << 20});
+  flags.add("lora-alpha", values.lora_alpha, "X", "the adapter counts alpha / r times");
+  flags.add("lora-dropout", values.lora_dropout, "P", "share of the adapter's inputs dropped",
+            {0, std::nextafter(1.0, 0.0)});
+  flags.add("target-modules", values.target_modules, "LIST",
+            "modules to adapt: all-linear, names with commas between, or re:REGEX");
+  flags.add("exclude-modules", values.exclude_modules, "LIST",
+            "modules to leave out: names with commas between, or re:REGEX");
+  flags.add("use-rslora", values.use_rslora, "the adapter counts alpha / sqrt(r) times");
+  flags.choice("init-lora-weights", values.init_lora_weights, {"true", "false", "gaussian"},
+               "how the adapter starts; false: at random, for tests");
+}
+
+void add_loop_flags(Flags& flags, TrainFlags& values) {
+  flags.group("Training");
+  flags.add("batch-size", values.batch_size, "N", "samples of one forward and backward", {1, most});
+  flags.add("grad-accum", values.grad_accum, "N", "such batches before each update", {1, most});
+  flags.add("epochs", values.epochs, "E", "passes over the data; default: 1", {0, 1e9});
+  flags.add("max-steps", values.max_steps, "N", "updates, in place of --epochs", {1, most});
+  flags.add("learning-rate", values.learning_rate, "X", "the highest, after the warm-up", {0, 1e6});
+  flags.choice("lr-schedule", values.lr_schedule, {"cosine", "linear", "constant"},
+               "how the learning rate falls");
+  flags.add("warmup-steps", values.warmup_steps, "N", "updates until the full rate", {0, most});
+  flags.add("warmup-ratio", values.warmup_ratio, "R", "the same as a share of all updates", {0, 1});
+  flags.choice("optim", values.optim, {"adamw", "sgd"}, "the optimizer");
+  flags.add("weight-decay", values.weight_decay, "X", "decoupled weight decay", {0, 1e6});
+  flags.add("adam-betas", values.adam_betas, "B1,B2", "of adamw");
+  flags.add("max-grad-norm", values.max_grad_norm, "X", "clip gradients; 0: never", {0, 1e30});
+  flags.add("gradient-checkpointing", values.gradient_checkpointing,
+            "less memory for about a third more time; the same result");
+  flags.add("seed", values.seed, "N", "of the adapter's start, the order and dropout", {0, most});
+}
+
+void add_run_flags(Flags& flags, TrainFlags& values) {
+  flags.group("Run");
+  flags.add("out", values.out, "DIR", "where everything is written, and nowhere else");
+  flags.add("eval-steps", values.eval_steps, "N", "validate every N updates; 0: at the end",
+            {0, most});
+  flags.add("early-stop", values.early_stop, "N",
+            "stop after N validations without a lower loss; 0: never", {0, most});
+  flags.add("keep-best", values.keep_best,
+            "the result has the weights of the best validation, not the last ones");
+  flags.add("save-steps", values.save_steps, "N", "a checkpoint every N updates; 0: at the end",
+            {0, most});
+  flags.add("keep", values.keep, "N", "how many checkpoints stay, besides the best", {2, most});
+  flags.add("resume", values.resume, "continue the run in --out from its newest checkpoint");
+  flags.add("overwrite", values.overwrite, "replace the run in --out");
+  flags.add("dry-run", values.dry_run, "check everything and print the plan; write nothing");
+  flags.add("json", values.json, "print the result as one JSON object");
+  flags.config_file();
+  flags.rivals("epochs", "max-steps");
+  flags.rivals("warmup-steps", "warmup-ratio");
+  flags.rivals("resume", "overwrite");
+  for (const char* name : {"resume", "overwrite", "dry-run", "json"})
+    flags.not_a_setting(name);
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const size_t first = text.find_first_not_of(' ', begin);
+    const size_t last = text.find_last_not_of(' ', end == 0 ? 0 : end - 1);
+    if (first != text.npos && first < end)
+      parts.push_back(text.substr(first, last - first + 1));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+peft::Targets targets(const std::string& text) {
+  if (text.starts_with("re:"))
+    return peft::Targets::regex(text.substr(3));
+  if (text == "all-linear")
+    return peft::Targets::all_linear();
+  const std::vector<std::string> names = split(text);
+  return names.empty() ? peft::Targets() : peft::Targets(names);
+}
+
+std::pair<double, double> betas(const std::string& text) {
+  std::vector<double> values;
+  for (const std::string& part : split(text)) {
+    const char* end = part.data() + part.size();
+    double value = 0;
+    const auto [stop, error] = std::from_chars(part.data(), end, value);
+    const bool fits = error == std::errc() && stop == end && value >= 0 && value < 1;
+    values.push_back(fits ? value : -1);
+  }
+  GRAFT_CHECK(values.size() == 2 && values[0] >= 0 && values[1] >= 0, ConfigError,
+              "train: --adam-betas is '", text,
+              "', expected two numbers in [0, 1) with a comma between, e.g. 0.9,0.999");
+  return {values[0], values[1]};
+}
+
+}  // namespace
+
+OutPolicy TrainFlags::out_policy() const {
+  if (resume)
+    return OutPolicy::resume;
+  return overwrite ? OutPolicy::overwrite : OutPolicy::must_be_empty;
+}
+
+void add_train_flags(Flags& flags, TrainFlags& values) {
+  add_model_flags(flags, values.model);
+  add_data_flags(flags, values.data);
+  add_validation_flags(flags, values);
+  add_method_flags(flags, values);
+  add_loop_flags(flags, values);
+  add_run_flags(flags, values);
+  flags.examples({
+      "graft train --model MODEL --data train.jsonl --out my-adapter",
+      "graft train --model MODEL --data train.jsonl --val-split 0.1 --eval-steps 20 --epochs 3 "
+      "--out my-adapter",
+      "graft train --config my-adapter/run.toml --resume",
+  });
+}
+
+void check_train_flags(const Flags& flags, const TrainFlags& values) {
+  flags.require("data", "the training data, a .jsonl file");
+  flags.require("out", "a folder for the adapter and the log");
+  const bool from_adapter = !values.model.adapters.empty();
+  GRAFT_CHECK(!from_adapter || !values.is_full(), ConfigError,
+              "train: --adapter continues an adapter and --method full trains none; give one");
+  // Given in a resolved configuration, they are what the run had and mean nothing.
+  for (const std::string_view flag : lora_flags) {
+    GRAFT_CHECK(!values.is_full() || !flags.typed(flag), ConfigError, "train: --", flag,
+                " describes an adapter, but --method full trains none");
+    GRAFT_CHECK(!from_adapter || !flags.typed(flag), ConfigError, "train: --", flag,
+                " describes a new adapter, but --adapter continues one; its own settings apply");
+  }
+  const bool validates = flags.given("val-data") || values.validation_split.value_or(0) > 0;
+  GRAFT_CHECK(validates || values.eval_steps == 0, ConfigError,
+              "train: --eval-steps needs validation data: give --val-data or --val-split");
+  GRAFT_CHECK(values.early_stop == 0 || (validates && values.eval_steps > 0), ConfigError,
+              "train: --early-stop needs validations to count: give --val-data or --val-split, and "
+              "--eval-steps");
+  GRAFT_CHECK(validates || !values.keep_best, ConfigError,
+              "train: --keep-best needs validation data: give --val-data or --val-split");
+  GRAFT_CHECK(targets(values.target_modules).is_set() || values.is_full(), ConfigError,
+              "train: --target-modules is empty, expected all-linear, names with commas between, "
+              "or re:REGEX");
+  betas(values.adam_betas);
+}
+
+peft::LoraConfig lora_config(const TrainFlags& values) {
+  peft::LoraConfig config;
+  config.r = values.lora_r;
+  config.target_modules = targets(values.target_modules);
+  config.exclude_modules = targets(values.exclude_modules);
+  config.lora_alpha = values.lora_alpha;
+  config.lora_dropout = values.lora_dropout;
+  config.use_rslora = values.use_rslora;
+  config.init_lora_weights = peft::parse_lora_init(values.init_lora_weights);
+  config.task_type = "CAUSAL_LM";
+  config.base_model_name_or_path = values.model.model;
+  return config;
+}
+
+train::TrainOptions train_options(const TrainFlags& values) {
+  return {.batch_size = values.batch_size,
+          .grad_accum = values.grad_accum,
+          .max_steps = values.max_steps.value_or(0),
+          .epochs = values.epochs.value_or(1),
+          .lr_schedule = optim::parse_schedule(values.lr_schedule),
+          .warmup_steps = values.warmup_steps.value_or(0),
+          .warmup_ratio = values.warmup_ratio.value_or(0),
+          .max_grad_norm = values.max_grad_norm,
+          .eval_steps = values.eval_steps,
+          .early_stop = values.early_stop,
+          .keep_best = values.keep_best,
+          .save_steps = values.save_steps,
+          .seed = static_cast<uint64_t>(values.seed),
+          .shuffle = !values.no_shuffle,
+          .gradient_checkpointing = values.gradient_checkpointing};
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const TrainFlags& values,
+                                                 std::vector<NamedVariable> parameters) {
+  if (values.optim == "sgd")
+    return std::make_unique<optim::Sgd>(
+        std::move(parameters),
+        optim::SgdOptions{.lr = values.learning_rate, .weight_decay = values.weight_decay});
+  const auto [beta1, beta2] = betas(values.adam_betas);
+  return std::make_unique<optim::AdamW>(std::move(parameters),
+                                        optim::AdamWOptions{.lr = values.learning_rate,
+                                                            .beta1 = beta1,
+                                                            .beta2 = beta2,
+                                                            .weight_decay = values.weight_decay});
+}
+
+}  // namespace graft::cli

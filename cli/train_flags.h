@@ -1,0 +1,79 @@
+// The flags of `graft train`, and the settings of the libraries that they stand for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/cli/model_flags.h"
+#include "graft/cli/run_folder.h"
+#include "graft/cli/training_data.h"
+#include "graft/optim/optimizer.h"
+#include "graft/peft/config.h"
+#include "graft/train/options.h"
+
+namespace graft::cli {
+
+struct TrainFlags {
+  ModelFlags model;
+  DataFlags data;
+  std::string validation_data, out;
+  std::optional<double> validation_split;
+  bool no_shuffle = false;
+
+  std::string method = "lora";
+  int64_t lora_r = 16;
+  double lora_alpha = 32;
+  double lora_dropout = 0;
+  std::string target_modules = "all-linear";
+  std::string exclude_modules;
+  bool use_rslora = false;
+  std::string init_lora_weights = "true";
+
+  int64_t batch_size = 4;
+  int64_t grad_accum = 1;
+  std::optional<int64_t> max_steps;
+  std::optional<double> epochs;
+  double learning_rate = 2e-4;
+  std::string lr_schedule = "cosine";
+  std::optional<int64_t> warmup_steps;
+  std::optional<double> warmup_ratio;
+  std::string optim = "adamw";
+  double weight_decay = 0;
+  std::string adam_betas = "0.9,0.999";
+  double max_grad_norm = 1;
+  bool gradient_checkpointing = false;
+
+  int64_t eval_steps = 0;
+  int64_t early_stop = 0;
+  bool keep_best = false;
+  int64_t save_steps = 0;
+  int64_t keep = 3;
+
+  int64_t seed = 0;
+  bool resume = false;
+  bool overwrite = false;
+  bool dry_run = false;
+  bool json = false;
+
+  bool is_full() const { return method == "full"; }
+  OutPolicy out_policy() const;
+};
+
+/// Declares all of them.
+void add_train_flags(Flags& flags, TrainFlags& values);
+
+/// Throws ConfigError where flags are missing or contradict each other.
+void check_train_flags(const Flags& flags, const TrainFlags& values);
+
+/// What --lora-r and its like say.
+peft::LoraConfig lora_config(const TrainFlags& values);
+/// What the Trainer is told.
+train::TrainOptions train_options(const TrainFlags& values);
+/// The optimizer of --optim over these parameters.
+std::unique_ptr<optim::Optimizer> make_optimizer(const TrainFlags& values,
+                                                 std::vector<NamedVariable> parameters);
+
+}  // namespace graft::cli

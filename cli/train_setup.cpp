@@ -1,0 +1,116 @@
+#include "graft/cli/train_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "graft/cli/terminal.h"
+#include "graft/nn/module.h"
+#include "graft/tensor/error.h"
+#include "graft/train/batch.h"
+#include "graft/train/checksum.h"
+#include "graft/train/model_files.h"
+
+namespace graft::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Every dense parameter, for --method full.
+std::vector<NamedVariable> all_parameters(nn::CausalLM& model) {
+  nn::set_requires_grad(model, true);
+  std::vector<NamedVariable> parameters;
+  for (const auto& [path, member] : nn::named_parameters(model))
+    parameters.push_back({path, *member->variable()});
+  return parameters;
+}
+
+void set_up_adapter(const TrainFlags& flags, TrainSetup& setup) {
+  const peft::PeftOptions options = peft_options(flags.seed);
+  if (const std::optional<AdapterName> from = adapter_of(flags.model))
+    setup.adapted.reset(new peft::PeftModel(
+        peft::PeftModel::from_pretrained(*setup.base, from->folder, "default", true, options)));
+  else
+    setup.adapted =
+        std::make_unique<peft::PeftModel>(*setup.base, lora_config(flags), "default", options);
+  setup.counts = setup.adapted->count_parameters();
+  setup.optimizer = make_optimizer(flags, setup.adapted->trainable_parameters());
+  setup.weights = std::make_unique<train::AdapterFiles>(*setup.adapted);
+  peft::LoraConfig config = setup.adapted->config("default");
+  config.base_model_name_or_path.reset();  // a model that was moved is the same model
+  setup.fingerprint["adapter"] = "xxh64 " + train::checksum_of(peft::to_json(config));
+}
+
+void set_up_full(const TrainFlags& flags, TrainSetup& setup) {
+  std::vector<NamedVariable> parameters = all_parameters(*setup.base);
+  const int64_t count = nn::count_parameters(*setup.base);
+  setup.counts = {.trainable = count, .all = count};
+  setup.weights = std::make_unique<train::ModelFiles>(*setup.base);
+  setup.optimizer = make_optimizer(flags, std::move(parameters));
+}
+
+void read_data(const TrainFlags& flags, TrainSetup& setup) {
+  const text::Tokenizer* tokenizer = setup.tokenizer ? &*setup.tokenizer : nullptr;
+  const int64_t vocab_size = setup.description.info.vocab_size;
+  setup.data = read_samples(flags.data, tokenizer, vocab_size, DataPart::train);
+  if (!flags.validation_data.empty()) {
+    DataFlags validation = flags.data;
+    validation.path = flags.validation_data;
+    setup.validation =
+        read_samples(validation, tokenizer, vocab_size, DataPart::validation).samples;
+    setup.validation_source = flags.validation_data;
+  } else if (flags.validation_split.value_or(0) > 0) {
+    const auto all = static_cast<int64_t>(setup.data.samples.size());
+    setup.validation = split_off(setup.data.samples, *flags.validation_split, flags.seed);
+    setup.validation_source = concat(setup.validation.size(), " of the ", counted(all, "sample"),
+                                     ", kept out of training");
+  }
+}
+
+}  // namespace
+
+int64_t TrainSetup::total_steps() const {
+  return train::total_steps(options, static_cast<int64_t>(data.samples.size()));
+}
+
+TrainSetup prepare_training(const TrainFlags& flags) {
+  TrainSetup setup;
+  setup.description = models::describe(flags.model.model);
+  setup.tokenizer = load_tokenizer(flags.model.model);
+  read_data(flags, setup);
+  setup.options = train_options(flags);
+  const auto samples = static_cast<int64_t>(setup.data.samples.size());
+  train::check_options(setup.options, samples, static_cast<int64_t>(setup.validation.size()));
+  const int64_t vocab_size = setup.description.info.vocab_size;
+  train::check_samples("training data", setup.data.samples, vocab_size);
+  if (!setup.validation.empty())
+    train::check_samples("validation data", setup.validation, vocab_size);
+  setup.base = load_base(flags.model);
+  if (flags.is_full())
+    set_up_full(flags, setup);
+  else
+    set_up_adapter(flags, setup);
+  setup.fingerprint["method"] = flags.method;
+  setup.fingerprint["dtype"] = flags.model.dtype;
+  setup.fingerprint["model"] = checksum_of_input(flags.model.model);
+  return setup;
+}
+
+std::string checksum_of_input(const fs::path& path) {
+  if (fs::is_regular_file(path))
+    return "xxh64:" + train::checksum_of_file(path);
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+    const fs::path name = entry.path().filename();
+    const bool counts =
+        name == "config.json" || name.extension() == ".safetensors" || name.extension() == ".jsonl";
+    if (counts && entry.is_regular_file())
+      files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  train::Checksum all;
+  for (const fs::path& file : files)
+    all.add(file.filename().string() + ":" + train::checksum_of_file(file) + "\n");
+  return "xxh64:" + all.text();
+}
+
+}  // namespace graft::cli
