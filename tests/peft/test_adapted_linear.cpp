@@ -1,9 +1,13 @@
+#include <array>
+#include <cmath>
+
 #include "graft/autograd/gradcheck.h"
 #include "graft/autograd/pointwise.h"
 #include "graft/peft/adapted_linear.h"
 #include "graft/peft/init.h"
 #include "graft/peft/lora.h"
 #include "graft/tensor/matmul.h"
+#include "graft/tensor/pointwise.h"
 #include "graft/tests/peft/peft.h"
 
 namespace graft::peft {

@@ -1,9 +1,11 @@
 // Adapter folders: PEFT's are read and give PEFT's logits, ours hold what PEFT's hold.
 
-#include <fstream>
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "graft/io/file.h"
-#include "graft/nn/loss.h"
+#include "graft/io/json.h"
 #include "graft/peft/adapted_linear.h"
 #include "graft/peft/lora.h"
 #include "graft/peft/model_card.h"

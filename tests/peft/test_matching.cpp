@@ -1,7 +1,8 @@
 // PEFT's rules on names, against PEFT's own answers (tests/golden/make_peft_matching.py).
 
-#include <set>
+#include <nlohmann/json.hpp>
 
+#include "graft/io/json.h"
 #include "graft/tests/peft/peft.h"
 
 namespace graft::peft {

@@ -1,5 +1,10 @@
+#include <algorithm>
+#include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
 
+#include "graft/io/json.h"
 #include "graft/nn/loss.h"
 #include "graft/peft/adapted_linear.h"
 #include "graft/peft/peft_model.h"
@@ -103,6 +108,7 @@ TEST_CASE("peft model: the base model by itself computes what it did") {
 TEST_CASE("peft model: gradients reach every A and B, and nothing of the base") {
   for (const bool checkpoint : {false, true}) {
     const auto model = tiny_llama(2);
+    nn::set_requires_grad(*model, true);
     PeftModel adapted = get_peft_model(*model, {.target_modules = Targets::all_linear()});
     perturb(adapted);
     const auto grads = gradients(adapted, training(2, 6, checkpoint));

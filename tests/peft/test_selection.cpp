@@ -1,5 +1,8 @@
 // Which layers of a model a configuration means, and what is said where it means none.
 
+#include <nlohmann/json.hpp>
+
+#include "graft/io/json.h"
 #include "graft/tests/peft/peft.h"
 
 namespace graft::peft {

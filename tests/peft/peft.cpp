@@ -1,0 +1,48 @@
+#include "graft/tests/peft/peft.h"
+
+#include <nlohmann/json.hpp>
+
+#include "graft/io/json.h"
+#include "graft/nn/init.h"
+#include "graft/tensor/pointwise.h"
+#include "graft/text/regex.h"
+
+namespace graft::test {
+
+std::unique_ptr<nn::CausalLM> tiny_llama(int64_t layers, bool tied, DType dtype) {
+  const io::Json json = {{"model_type", "llama"},
+                         {"architectures", {"LlamaForCausalLM"}},
+                         {"vocab_size", 32},
+                         {"hidden_size", 16},
+                         {"intermediate_size", 24},
+                         {"num_attention_heads", 2},
+                         {"num_hidden_layers", layers},
+                         {"tie_word_embeddings", tied}};
+  const models::DecoderConfig config =
+      models::read_decoder_config(io::JsonObject(json, "config.json"));
+  auto model = std::make_unique<models::Decoder>(config, "tiny", dtype);
+  nn::initialize(*model, 0.3, 7, dtype);
+  return model;
+}
+
+const peft::RegexMatcher& matcher() {
+  static const peft::RegexMatcher matcher = text::full_matcher();
+  return matcher;
+}
+
+Tensor some_ids(int64_t rows, int64_t length) {
+  Tensor ids = Tensor::empty({rows, length}, DType::i64);
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    ids.data<int64_t>()[i] = (i * 7 + i * i * 3) % 32;
+  return ids;
+}
+
+void perturb(peft::PeftModel& model, uint64_t seed) {
+  for (const NamedVariable& parameter : model.trainable_parameters()) {
+    Variable variable = parameter.variable;
+    const Tensor noise = random_tensor(variable.shape(), seed++, variable.dtype());
+    variable.set_value(ops::add(variable.value(), noise, 0.1));
+  }
+}
+
+}  // namespace graft::test
