@@ -11,10 +11,15 @@
 namespace graft::io {
 namespace {
 
+/// Makes a folder and its parents, each brought to the disk, where they are missing.
 void make_folders(const std::filesystem::path& folder) {
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  GRAFT_CHECK(!error, IoError, "make folder ", folder.string(), ": ", error.message());
+  if (std::filesystem::is_directory(folder, error))
+    return;
+  make_folders(folder_of(folder));
+  std::filesystem::create_directory(folder, error);
+  GRAFT_CHECK(!error, IoError, "make folder ", folder.string(), ": ", reason_of(error.value()));
+  sync_folder(folder_of(folder));
 }
 
 void sync_file(const std::filesystem::path& file) {
@@ -61,7 +66,7 @@ FolderCommit::FolderCommit(const std::filesystem::path& target)
   std::filesystem::remove_all(temporary_, ignored);  // left by one that had our number
   std::error_code error;
   std::filesystem::create_directory(temporary_, error);
-  GRAFT_CHECK(!error, IoError, "make folder ", temporary_.string(), ": ", error.message());
+  GRAFT_CHECK(!error, IoError, "make folder ", temporary_.string(), ": ", reason_of(error.value()));
 }
 
 FolderCommit::~FolderCommit() {

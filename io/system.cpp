@@ -73,7 +73,7 @@ std::vector<std::filesystem::directory_entry> list_folder(const std::filesystem:
   std::filesystem::directory_iterator entry(folder, error);
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error))
     entries.push_back(*entry);
-  GRAFT_CHECK(!error, IoError, "read folder ", folder.string(), ": ", error.message());
+  GRAFT_CHECK(!error, IoError, "read folder ", folder.string(), ": ", reason_of(error.value()));
   std::ranges::sort(entries);
   return entries;
 }
