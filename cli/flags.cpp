@@ -284,6 +284,7 @@ void Flags::parse_command_line(std::vector<std::string> arguments) {
     CLI::Option* option = flag.is_switch ? app.add_flag(name) : app.add_option(name, accept);
     options.push_back(option->take_all());
   }
+  std::optional<std::string> stray;
   const std::string last = arguments.empty() ? "" : arguments.back();
   std::reverse(arguments.begin(), arguments.end());  // CLI11 reads from the back
   try {
@@ -292,7 +293,7 @@ void Flags::parse_command_line(std::vector<std::string> arguments) {
     help_wanted_ = true;
     return;
   } catch (const CLI::ExtrasError&) {
-    refuse_unknown(app.remaining().front());
+    stray = app.remaining().front();
   } catch (const CLI::ArgumentMismatch&) {
     throw ConfigError(concat(verb_, ": ", shown(last), " needs a value"));
   } catch (const CLI::ParseError& error) {
@@ -302,6 +303,8 @@ void Flags::parse_command_line(std::vector<std::string> arguments) {
     if (options[i]->count() > 0)
       assign(flags_[i], flags_[i].is_switch ? std::vector{options[i]->results().back()}
                                             : options[i]->results());
+  if (stray)
+    refuse_unknown(*stray);  // after `assign`, which knows better where a value was forgotten
   for (Flag& flag : flags_)
     flag.is_typed = flag.is_given;
 }

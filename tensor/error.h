@@ -86,8 +86,8 @@ std::string concat(const Parts&... parts) {
   return out.str();
 }
 
-/// The candidate closest to `name` by edit distance, or an empty string where none is close enough
-/// to be what was meant (more than a third of the letters differ).
+/// The candidate closest to `name` by edit distance (two letters swapped are one edit), or an empty
+/// string where none is close enough to be what was meant (more than a third of the letters differ).
 std::string nearest(std::string_view name, std::span<const std::string> candidates);
 
 /// " (did you mean 'x'?)", or nothing where no candidate is near.

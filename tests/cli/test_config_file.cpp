@@ -58,7 +58,7 @@ TEST_CASE("config file: what is not understood is refused with its line") {
   check_contains(refusal("a = \"\\q\"\n"), "unknown escape");
   check_contains(refusal("a =\n"), "expected a value");
   check_contains(refusal("a = [1 2]\n"), "expected ',' or ']'");
-  check_contains(refusal("a = [1, 2\n"), "expected a value");
+  check_contains(refusal("a = [1,\n"), "expected a value");
   check_contains(refusal("= 1\n"), "expected a key");
   check_contains(refusal("a = 1\na = 2\n"), "f.toml:2: a is set twice");
   check_contains(refusal("a_b = 1\na-b = 2\n"), "a-b is set twice");

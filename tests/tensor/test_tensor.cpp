@@ -94,6 +94,7 @@ TEST_CASE("nearest: finds what was meant, and nothing for something else") {
   const std::vector<std::string> names{"q_proj", "v_proj", "gate_proj"};
   CHECK(nearest("qproj", names) == "q_proj");
   CHECK(nearest("entirely_different", names).empty());
+  CHECK(nearest("trian", std::vector<std::string>{"train", "chat"}) == "train");
   CHECK(did_you_mean("v_prj", names) == " (did you mean 'v_proj'?)");
 }
 
