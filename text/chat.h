@@ -24,7 +24,8 @@ struct Message {
   std::string content;
 };
 
-/// A whole conversation as one text, and which bytes of it the assistant wrote.
+/// A whole conversation as one text, and which bytes of it the assistant wrote. Its ids are
+/// Tokenizer::encode_with_prefix of the text.
 struct Conversation {
   std::string text;
   /// One range per answer, in order: from where the model takes over to the end of its turn.
@@ -45,14 +46,15 @@ class Chat {
   std::string prompt_text(const std::vector<Message>& messages) const;
   std::vector<int64_t> prompt_ids(const std::vector<Message>& messages) const;
 
-  /// Renders `messages` (objects with role and content) with the answers of the assistant marked:
-  /// by the template's `{% generation %}` blocks, else by rendering the conversation up to each
-  /// answer and comparing. `tools` may be null. Throws FormatError where the template renders the
-  /// beginning of a conversation differently once it goes on, so that the answers cannot be found.
-  Conversation render(const io::Json& messages, const io::Json& tools) const;
+  /// `messages` (objects with role and content) as one text; `tools` may be null. Throws
+  /// FormatError as ChatTemplate::render does.
+  std::string text(const io::Json& messages, const io::Json& tools) const;
 
-  /// Ids of a rendered text with their places in it; bos exactly once.
-  Encoding encode(std::string_view rendered) const;
+  /// The same with the answers of the assistant marked: by the template's `{% generation %}`
+  /// blocks, else by rendering the conversation up to each answer and comparing. Throws FormatError
+  /// where the template renders the beginning of a conversation differently once it goes on, so
+  /// that the answers cannot be found.
+  Conversation render(const io::Json& messages, const io::Json& tools) const;
 
  private:
   std::string render_text(const io::Json& messages, const io::Json& tools,

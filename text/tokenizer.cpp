@@ -45,6 +45,17 @@ Encoding Tokenizer::encode_with_offsets(std::string_view text, const EncodeOptio
   return out;
 }
 
+Encoding Tokenizer::encode_with_prefix(std::string_view text) const {
+  Encoding encoding = encode_with_offsets(text, {.add_special_tokens = false});
+  const std::vector<int64_t>& prefix = parts_->frame.prefix;
+  const auto [in_prefix, in_ids] = std::ranges::mismatch(prefix, encoding.ids);
+  if (in_prefix != prefix.end()) {
+    encoding.ids.insert(encoding.ids.begin(), prefix.begin(), prefix.end());
+    encoding.offsets.insert(encoding.offsets.begin(), prefix.size(), ByteRange{});
+  }
+  return encoding;
+}
+
 std::vector<int64_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   return encode_with_offsets(text, options).ids;
 }

@@ -55,6 +55,9 @@ class Tokenizer {
   /// takes too many steps on it.
   std::vector<int64_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
   Encoding encode_with_offsets(std::string_view text, const EncodeOptions& options = {}) const;
+  /// With prefix_ids before it, unless the text writes them out itself: bos exactly once, and
+  /// nothing behind. For what a model is to continue, and for texts that a template has written.
+  Encoding encode_with_prefix(std::string_view text) const;
 
   /// The text of `ids`; ids without a token add nothing. Bytes that are no UTF-8 become U+FFFD.
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens = false) const;
@@ -96,7 +99,7 @@ class Tokenizer {
   Tokenizer(TokenizerDefinition definition, TokenizerSettings settings);
   void encode_segment(std::string_view input, ByteRange segment, Encoding& out) const;
 
-  std::unique_ptr<const Parts> parts_;
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace graft::text

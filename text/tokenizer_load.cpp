@@ -4,6 +4,7 @@
 #include "graft/io/file.h"
 #include "graft/io/gguf.h"
 #include "graft/io/json.h"
+#include "graft/text/chat.h"
 #include "graft/text/tokenizer_parts.h"
 
 namespace graft::text {
@@ -122,19 +123,26 @@ void Tokenizer::Parts::set_frame() {
 }
 
 void Tokenizer::Parts::set_stop_ids() {
-  stop_ids = settings.stop_ids;
-  for (const int64_t id : stop_ids)
+  add_stop_id(special_id("eos_token"));
+  for (const int64_t id : settings.stop_ids) {
     if (id >= id_limit)
       throw FormatError(
           source, -1, concat("generation is to end at id ", id, ", but ids end at ", id_limit - 1));
-  if (const auto eos = special_id("eos_token"))
-    stop_ids.push_back(*eos);
-  std::ranges::sort(stop_ids);
-  stop_ids.erase(std::ranges::unique(stop_ids).begin(), stop_ids.end());
+    add_stop_id(id);
+  }
+}
+
+void Tokenizer::Parts::add_stop_id(std::optional<int64_t> id) {
+  if (id && !std::ranges::binary_search(stop_ids, *id))
+    stop_ids.insert(std::ranges::upper_bound(stop_ids, *id), *id);
 }
 
 Tokenizer::Tokenizer(TokenizerDefinition definition, TokenizerSettings settings)
-    : parts_(std::make_unique<const Parts>(std::move(definition), std::move(settings))) {}
+    : parts_(std::make_unique<Parts>(std::move(definition), std::move(settings))) {
+  const auto usual = chat_templates().find("default");
+  if (usual != chat_templates().end())
+    parts_->add_stop_id(end_of_turn(*this, usual->second));
+}
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (is_gguf(path))

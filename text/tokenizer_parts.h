@@ -30,6 +30,7 @@ struct Tokenizer::Parts {
   std::optional<int64_t> find(std::string_view token) const;
   /// Id of the special token for `purpose` ("bos_token").
   std::optional<int64_t> special_id(const std::string& purpose) const;
+  void add_stop_id(std::optional<int64_t> id);
 
   std::string source;
   TokenizerSettings settings;
@@ -43,7 +44,7 @@ struct Tokenizer::Parts {
   AddedTokenFinder plain_tokens;       // looked for in the input
   AddedTokenFinder normalized_tokens;  // looked for in the normalised text
   int64_t id_limit = 0;
-  std::vector<int64_t> stop_ids;
+  std::vector<int64_t> stop_ids;  // ascending
 
  private:
   void add_tokens(const std::vector<AddedToken>& tokens);

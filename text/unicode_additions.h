@@ -1,7 +1,7 @@
 // Where the reference, Hugging Face's tokenizers library, and the Unicode tables of today's
 // distributions (PCRE2: Unicode 14, utf8proc: 15) differ. Its character classes are those of
 // Unicode 16, its lower case that of Unicode 17, its normal forms those of Unicode 9. Rows in order
-// of code points; made by tests/golden/make_unicode_additions.py.
+// of code points; made by tests/golden/unicode_additions.py.
 #pragma once
 
 #include <cstdint>

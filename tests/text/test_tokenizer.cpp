@@ -1,0 +1,304 @@
+// The tokenizer against Hugging Face's library (tests/golden/make_tokenizer.py) and against the
+// vectors of the data folder.
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "graft/io/file.h"
+#include "graft/io/json.h"
+#include "graft/tests/support/test.h"
+#include "graft/text/stream_decoder.h"
+#include "graft/text/tokenizer.h"
+#include "graft/text/unicode.h"
+
+namespace graft::text {
+namespace {
+
+using io::Json;
+using Ids = std::vector<int64_t>;
+
+constexpr io::JsonLimits any_size{.max_bytes = 64 << 20};
+
+const Json& golden() {
+  static const Json json = io::read_json_file(test::golden("tokenizer.json"), any_size);
+  return json;
+}
+
+Tokenizer load(const Json& record) {
+  return Tokenizer::load(record.contains("data")
+                             ? test::data(record["data"].get<std::string>())
+                             : test::golden(record["golden"].get<std::string>()));
+}
+
+Ids encode(const Tokenizer& tokenizer, std::string_view text) {
+  return tokenizer.encode(text, {.add_special_tokens = false});
+}
+
+/// The smallest range of whole characters that holds `range`.
+ByteRange whole_characters(std::string_view text, ByteRange range) {
+  const auto inside = [&](uint32_t at) {
+    return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
+  };
+  while (inside(range.begin))
+    --range.begin;
+  while (inside(range.end))
+    ++range.end;
+  return range;
+}
+
+void check_ids(const Json& record) {
+  const Tokenizer tokenizer = load(record);
+  const Json& texts = golden()["texts"];
+  CHECK(tokenizer.encode("graft") == record["graft"].get<Ids>());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const std::string text = texts[i];
+    const Ids expected = record["ids"][i];
+    CHECK_MESSAGE(encode(tokenizer, text) == expected, "text ", i, ": ", text);
+    const std::string key = std::to_string(i);
+    const std::string decoded =
+        record["decoded"].contains(key) ? record["decoded"][key] : Json(text);
+    CHECK_MESSAGE(tokenizer.decode(expected) == decoded, "text ", i, ": ", text);
+  }
+}
+
+/// Offsets are those of the reference, which counts in characters; a token that was put in has a
+/// place, but no bytes.
+void check_offsets(const Json& record) {
+  const Tokenizer tokenizer = load(record);
+  for (size_t i = 0; i < record["offsets"].size(); ++i) {
+    const std::string text = golden()["texts"][i];
+    const Encoding encoding = tokenizer.encode_with_offsets(text, {.add_special_tokens = false});
+    const Json& expected = record["offsets"][i];
+    REQUIRE(encoding.offsets.size() == expected.size());
+    for (size_t token = 0; token < expected.size(); ++token) {
+      const ByteRange ours = encoding.offsets[token];
+      const ByteRange theirs{expected[token][0], expected[token][1]};
+      if (ours.empty())
+        CHECK(ours.begin == theirs.begin);
+      else
+        CHECK_MESSAGE(whole_characters(text, ours) == theirs, "text ", i, ", token ", token);
+    }
+  }
+}
+
+std::vector<std::string> split(std::string_view text, std::string_view separator) {
+  std::vector<std::string> parts;
+  for (size_t at = text.find(separator); at != std::string_view::npos; at = text.find(separator)) {
+    parts.emplace_back(text.substr(0, at));
+    text.remove_prefix(at + separator.size());
+  }
+  if (!text.empty())
+    parts.emplace_back(text);
+  return parts;
+}
+
+/// Texts and ids as llama.cpp's tests have them.
+void check_llama_cpp_vectors(const std::string& name, const std::filesystem::path& model) {
+  const std::string base = "tokenizers/llama.cpp-models/ggml-vocab-" + name + ".gguf";
+  const auto texts =
+      split(io::read_file(test::data(base + ".inp"), 1 << 20), "\n__ggml_vocab_test__\n");
+  const auto lines = split(io::read_file(test::data(base + ".out"), 1 << 20), "\n");
+  REQUIRE(texts.size() == 46);
+  REQUIRE(texts.size() == lines.size());
+  const Tokenizer tokenizer = Tokenizer::load(model);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    Ids expected;
+    std::istringstream line(lines[i]);
+    for (int64_t id = 0; line >> id;)
+      expected.push_back(id);
+    CHECK_MESSAGE(encode(tokenizer, texts[i]) == expected, name, ", text ", i, ": ", texts[i]);
+  }
+}
+
+Json read_vectors(const std::string& file) {
+  return io::read_json_file(test::data("tokenizers/test-vectors-swift-transformers/" + file),
+                            any_size);
+}
+
+void check_conformance(const Tokenizer& tokenizer, const Json& entry, const std::string& text) {
+  const Ids expected = entry["input_ids"];
+  CHECK_MESSAGE(tokenizer.encode(text) == expected, text);
+  CHECK(tokenizer.decode(expected) == entry["decoded_with_special"].get<std::string>());
+  CHECK(tokenizer.decode(expected, true) == entry["decoded_skip_special"].get<std::string>());
+  const Json& tokens = entry["tokens"];
+  for (size_t i = 0; i < tokens.size(); ++i)
+    CHECK(tokenizer.token(expected[i]) == tokens[i].get<std::string>());
+}
+
+}  // namespace
+
+TEST_CASE("tokenizer: ids, decoded texts and special tokens are those of the reference") {
+  for (const Json& record : golden()["tokenizers"]) {
+    const std::string name = record["name"];
+    SUBCASE(name.c_str()) {
+      check_ids(record);
+    }
+  }
+}
+
+TEST_CASE("tokenizer: offsets are those of the reference, exact to the byte") {
+  for (const Json& record : golden()["tokenizers"]) {
+    // The others normalise characters together, or have characters without a token, and there the
+    // reference's offsets are off.
+    const std::string name = record["name"];
+    if (name == "gpt2" || name == "llama3" || name == "tinyllama" || name == "stories260k" ||
+        name == "tinystories")
+      SUBCASE(name.c_str()) {
+        check_offsets(record);
+      }
+  }
+}
+
+TEST_CASE("tokenizer: offsets of every kind of pipeline are in order and within the text") {
+  for (const Json& record : golden()["tokenizers"]) {
+    // "unknown" has too few byte tokens, and the reference puts an unknown token behind what
+    // follows.
+    if (!record.contains("golden") || record["name"] == "unknown")
+      continue;
+    const Tokenizer tokenizer = load(record);
+    for (const std::string text : golden()["texts"]) {
+      const Encoding encoding = tokenizer.encode_with_offsets(text);
+      ByteRange last;
+      for (const ByteRange& range : encoding.offsets) {
+        CHECK(range.begin >= last.begin);
+        CHECK((range.empty() || range.end >= last.end));
+        CHECK(range.end <= text.size());
+        last = range;
+      }
+    }
+  }
+}
+
+TEST_CASE("tokenizer: llama.cpp's vectors") {
+  SUBCASE("gpt-2") {
+    check_llama_cpp_vectors("gpt-2", test::data("tokenizers/gpt2"));
+  }
+  SUBCASE("llama-spm") {
+    check_llama_cpp_vectors("llama-spm", test::data("tokenizers/tinyllama-chat"));
+  }
+  SUBCASE("llama-bpe") {
+    check_llama_cpp_vectors("llama-bpe", test::data("tokenizers/llama3"));
+  }
+  for (const std::string name : {"gpt-2", "llama-spm", "phi-3", "starcoder"}) {
+    const std::string title = name + ", from GGUF";
+    SUBCASE(title.c_str()) {
+      check_llama_cpp_vectors(
+          name, test::data("tokenizers/llama.cpp-models/ggml-vocab-" + name + ".gguf"));
+    }
+  }
+}
+
+TEST_CASE("tokenizer: conformance texts of gpt2 and TinyLlama, there and back") {
+  SUBCASE("gpt2") {
+    const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/gpt2"));
+    const Json file = read_vectors("conformance/openai-community__gpt2.json");
+    for (const Json& entry : file["entries"])
+      check_conformance(tokenizer, entry, entry["decoded_with_special"]);
+  }
+  SUBCASE("TinyLlama") {
+    const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/tinyllama-chat"));
+    const Json file = read_vectors("conformance/TinyLlama-1.1B-Chat-v1.0.json");
+    for (const Json& entry : file["entries"])
+      check_conformance(tokenizer, entry, entry["decoded_skip_special"]);
+    const Json inputs = read_vectors("conformance/inputs.json");
+    const Json multilingual = read_vectors("conformance/tinyllama_multilingual.json");
+    REQUIRE(inputs.size() == multilingual["entries"].size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Json& entry = multilingual["entries"][i];
+      REQUIRE(entry["id"] == inputs[i]["id"]);
+      const Ids expected = entry["input_ids"];
+      CHECK(tokenizer.encode(inputs[i]["text"].get<std::string>()) == expected);
+      CHECK(tokenizer.decode(expected) == entry["decoded_with_special"].get<std::string>());
+    }
+  }
+}
+
+TEST_CASE("tokenizer: vectors of models with the same vocabularies") {
+  const Json tests = read_vectors("tokenizer_tests.json");
+  const auto check = [&](const char* model, const char* folder, bool with_bos) {
+    const Tokenizer tokenizer = Tokenizer::load(test::data(folder));
+    REQUIRE(tests.contains(model));
+    for (const Json& entry : tests[model]) {
+      Ids expected = entry["encoded"]["input_ids"];
+      if (with_bos)
+        expected.erase(expected.begin());
+      const std::string text = entry["input"];
+      CHECK_MESSAGE(encode(tokenizer, text) == expected, model, ": ", text);
+    }
+  };
+  check("distilgpt2", "tokenizers/gpt2", false);
+  check("coreml-projects/Llama-2-7b-chat-coreml", "tokenizers/tinyllama-chat", true);
+  check("pcuenq/Llama-3.2-1B-Instruct-tokenizer", "tokenizers/llama3", true);
+}
+
+TEST_CASE("tokenizer: a word of a megabyte takes a second, not an hour") {
+  for (const char* folder : {"tokenizers/gpt2", "tokenizers/tinyllama-chat"}) {
+    const Tokenizer tokenizer = Tokenizer::load(test::data(folder));
+    for (const std::string unit : {"a", "ab", "漢", " ", "\x01"}) {
+      std::string text;
+      while (text.size() < (1u << 20))
+        text += unit;
+      const auto start = std::chrono::steady_clock::now();
+      const Ids ids = encode(tokenizer, text);
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+      CHECK(tokenizer.decode(ids) == text);
+      CHECK(taken.count() < 30);  // quadratic would be 1e12 steps; a busy machine takes seconds
+    }
+  }
+}
+
+TEST_CASE("tokenizer: encode_with_prefix puts bos before a text exactly once") {
+  const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/tinyllama-chat"));
+  CHECK(tokenizer.prefix_ids() == Ids{1});
+  CHECK(tokenizer.suffix_ids().empty());
+  const Encoding plain = tokenizer.encode_with_prefix("Hi");
+  CHECK(plain.ids == Ids{1, 6324});
+  CHECK(plain.offsets == std::vector<ByteRange>{{0, 0}, {0, 2}});
+  const Encoding written = tokenizer.encode_with_prefix("<s>Hi");
+  CHECK(written.ids == Ids{1, 6324});
+  CHECK(written.offsets == std::vector<ByteRange>{{0, 3}, {3, 5}});
+  CHECK(tokenizer.encode_with_prefix("").ids == Ids{1});
+}
+
+TEST_CASE("tokenizer: text that is not UTF-8 is refused with the place") {
+  const Tokenizer tokenizer = Tokenizer::load(test::golden("tokenizers/byte_level.json"));
+  const std::string message =
+      test::message_of<ConfigError>([&] { tokenizer.encode("ab\xe2\x82z"); });
+  test::check_contains(message, "not UTF-8 at byte 2");
+}
+
+TEST_CASE("stream decoder: its pieces are whole characters and add up to the text") {
+  for (const Json& record : golden()["tokenizers"]) {
+    if (!record.contains("golden") && record["name"] != "gpt2" && record["name"] != "tinyllama" &&
+        record["name"] != "stories260k")
+      continue;
+    const Tokenizer tokenizer = load(record);
+    StreamDecoder decoder(tokenizer, false);
+    for (const Json& expected : record["ids"]) {
+      const Ids ids = expected;
+      std::string text;
+      for (const int64_t id : ids) {
+        const std::string piece = decoder.push(id);
+        CHECK(first_invalid_byte(piece) == piece.size());
+        text += piece;
+      }
+      text += decoder.finish();
+      CHECK(text == tokenizer.decode(ids));
+    }
+  }
+}
+
+TEST_CASE("stream decoder: a character appears when its last byte is there") {
+  const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/gpt2"));
+  StreamDecoder decoder(tokenizer);
+  const Ids ids = encode(tokenizer, "a漢b");
+  REQUIRE(ids.size() == 5);  // a, three for the character, b
+  CHECK(decoder.push(ids[0]) == "a");
+  CHECK(decoder.push(ids[1]).empty());
+  CHECK(decoder.push(ids[2]).empty());
+  CHECK(decoder.push(ids[3]) == "漢");
+  CHECK(decoder.push(ids[1]).empty());
+  CHECK(decoder.finish() == "\uFFFD");  // the rest of it never came
+  CHECK(decoder.push(ids[4]) == "b");
+}
+
+}  // namespace graft::text

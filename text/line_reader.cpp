@@ -1,0 +1,51 @@
+#include "graft/text/line_reader.h"
+
+#include <algorithm>
+#include <span>
+
+#include "graft/tensor/error.h"
+
+namespace graft::text {
+
+bool LineReader::fill() {
+  constexpr int64_t chunk = int64_t{1} << 18;
+  const int64_t count = std::min(chunk, file_.size() - offset_);
+  if (count == 0)
+    return false;
+  buffer_.erase(0, begin_);
+  begin_ = 0;
+  const size_t kept = buffer_.size();
+  buffer_.resize(kept + static_cast<size_t>(count));
+  file_.read(offset_, std::as_writable_bytes(std::span(buffer_).subspan(kept)));
+  offset_ += count;
+  return true;
+}
+
+std::optional<std::string> LineReader::next() {
+  size_t searched = begin_;
+  size_t end = buffer_.find('\n', searched);
+  while (end == std::string::npos) {
+    const size_t pending = buffer_.size() - begin_;
+    if (pending > max_line_bytes)
+      throw FormatError::at_line(path(), line_ + 1,
+                                 concat("the line has more than ", max_line_bytes,
+                                        " bytes; a record stands on a line of its own"));
+    if (!fill())
+      break;
+    searched = begin_ + pending;
+    end = buffer_.find('\n', searched);
+  }
+  if (end == std::string::npos && begin_ == buffer_.size())
+    return std::nullopt;
+  ++line_;
+  std::string line = buffer_.substr(begin_, std::min(end, buffer_.size()) - begin_);
+  begin_ = end == std::string::npos ? buffer_.size() : end + 1;
+  if (line.ends_with('\r'))
+    line.pop_back();
+  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+  if (line_ == 1 && line.starts_with(byte_order_mark))
+    line.erase(0, byte_order_mark.size());
+  return line;
+}
+
+}  // namespace graft::text
