@@ -36,7 +36,7 @@ std::string_view name_of(LossOn loss_on);
 
 struct DatasetOptions {
   /// Default: assistant for messages, completion for prompt/completion, all for text.
-  std::optional<LossOn> loss_on;
+  std::optional<LossOn> loss_on = std::nullopt;
   /// Longer samples lose their end; 0 = no limit.
   int64_t max_seq_len = 0;
   /// Prompt and completion are joined as they are, without the chat template; eos is appended.
