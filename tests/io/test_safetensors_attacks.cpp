@@ -136,6 +136,8 @@ TEST_CASE("safetensors attack: ranges that do not cover the data exactly") {
   check_contains(refusal(entries({"[0,4]", "[5,9]"}), 9), "leaves a hole before it");
   check_contains(refusal(entries({"[4,8]"}), 8), "leaves a hole before it");
   check_contains(refusal(entries({"[4,0]"}), 4), "has data_offsets [4, 0]");
+  check_contains(refusal(entries({"[18446744073709551612,0]"}), 4),  // whose difference is 4
+                 "has data_offsets [18446744073709551612, 0]");
   check_contains(refusal(entries({"[0,4]"}), 5), "1 bytes behind the last tensor");
   check_contains(refusal(entries({"[0,4]"}), 2), "file is cut off: tensor '0' ends at byte 4");
   check_contains(refusal("{}", 1), "1 bytes behind the last tensor");
