@@ -61,7 +61,9 @@ class Chat {
 
  private:
   void greet() const {
-    std::cerr << terminal_.bold("graft chat") << ": type a message, or /help"
+    std::cerr << terminal_.bold("graft chat") << ": type a message"
+              << (loaded_.adapted ? ", /adapter off to compare with the base model" : "")
+              << ", /help or /exit"
               << (prompter_.has_template()
                       ? ""
                       : "; the model has no chat template: each message is continued as it is")

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -49,7 +50,8 @@ std::string range_text(const RealRange& range) {
 template <class Number, class Range>
 Number number_in(const std::string& text, const Range& range, const std::string& where) {
   const std::optional<Number> value = parse_number<Number>(text);
-  const bool fits = value && *value >= range.least && *value <= range.most;  // false for NaN
+  const bool is_finite = value && std::isfinite(static_cast<double>(*value));
+  const bool fits = is_finite && *value >= range.least && *value <= range.most;
   GRAFT_CHECK(fits, ConfigError, where, " is '", shown(text), "', expected ", range_text(range));
   return *value;
 }

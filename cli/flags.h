@@ -25,7 +25,7 @@ struct WholeRange {
   int64_t least = std::numeric_limits<int64_t>::min();
   int64_t most = std::numeric_limits<int64_t>::max();
 };
-struct RealRange {
+struct RealRange {  // and always finite
   double least = -std::numeric_limits<double>::infinity();
   double most = std::numeric_limits<double>::infinity();
 };

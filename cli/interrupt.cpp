@@ -8,12 +8,17 @@ namespace graft::cli {
 namespace {
 
 std::atomic<int> signal_seen{0};
+std::atomic<int> save_wanted{0};
 static_assert(std::atomic<int>::is_always_lock_free);  // else a handler may not touch it
 
 extern "C" void remember_signal(int number) {
   int none = 0;
   if (!signal_seen.compare_exchange_strong(none, number))
     _exit(128 + number);
+}
+
+extern "C" void remember_save(int) {
+  save_wanted = 1;
 }
 
 }  // namespace
@@ -25,11 +30,18 @@ void watch_signals() {
   // Without SA_RESTART: a prompt that waits for a line returns.
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = remember_save;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
   signal(SIGXFSZ, SIG_IGN);
 }
 
 bool stop_requested() {
   return signal_seen.load() != 0;
+}
+
+bool take_save_request() {
+  return save_wanted.exchange(0) != 0;
 }
 
 void clear_stop_request() {

@@ -7,12 +7,15 @@
 namespace graft::cli {
 
 /// From here on the first SIGINT or SIGTERM is remembered and a second one ends the process at
-/// once. SIGXFSZ is ignored, so that a file size limit is an error of write() like a full disk, and
-/// SIGPIPE is left as it is: `graft generate | head` ends quietly.
+/// once; SIGUSR1 asks for a checkpoint. SIGXFSZ is ignored, so that a file size limit is an error
+/// of write() like a full disk, and SIGPIPE is left as it is: `graft generate | head` ends quietly.
 void watch_signals();
 
 /// True once a signal has arrived.
 bool stop_requested();
+
+/// True once after each SIGUSR1.
+bool take_save_request();
 
 /// Forgets a signal that was obeyed, so that the next one is a first one again.
 void clear_stop_request();

@@ -16,11 +16,11 @@ constexpr int64_t most_threads = 1024;
 
 }  // namespace
 
-void add_model_flags(Flags& flags, ModelFlags& values) {
+void add_model_flags(Flags& flags, ModelFlags& values, const std::string& adapter_help) {
   flags.group("Model");
   flags.add("model", values.model, "DIR|FILE.gguf",
             "the base model: a Hugging Face folder or a GGUF file");
-  flags.add("adapter", values.adapters, "[NAME=]DIR", "a LoRA adapter in PEFT's format");
+  flags.add("adapter", values.adapters, "[NAME=]DIR", adapter_help);
   flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the model's weights in memory");
   flags.choice("quant", values.quant, {"none"}, "of the model's weights in memory");
   flags.choice("device", values.device, {"cpu"}, "where to compute");
@@ -57,7 +57,7 @@ std::function<void(const models::LoadProgress&)> loading_progress() {
   if (!terminal_of(2).interactive)
     return {};
   return [shown_percent = int64_t{-1}](const models::LoadProgress& progress) mutable {
-    const int64_t percent = 100 * progress.done / std::max<int64_t>(progress.total, 1);
+    const int64_t percent = 20 * progress.done / std::max<int64_t>(progress.total, 1) * 5;
     if (percent == shown_percent)
       return;
     shown_percent = percent;

@@ -27,7 +27,8 @@ struct ModelFlags {
 };
 
 /// Declares --model, --adapter, --dtype, --device, --quant, --threads and --plugin.
-void add_model_flags(Flags& flags, ModelFlags& values);
+void add_model_flags(Flags& flags, ModelFlags& values,
+                     const std::string& adapter_help = "a LoRA adapter in PEFT's format");
 
 /// Throws ConfigError where --model is missing; sets the number of threads and opens the plug-ins.
 /// Call before anything else is done.

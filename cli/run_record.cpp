@@ -111,8 +111,8 @@ io::Json outcome_json(const RunOutcome& outcome) {
   json["tokens"] = result.state.tokens;
   json["input_tokens"] = result.state.input_tokens;
   json["seconds"] = result.seconds;
-  json["tokens_per_second"] =
-      result.seconds > 0 ? static_cast<double>(result.input_tokens) / result.seconds : 0;
+  json["training_seconds"] = outcome.training_seconds;
+  json["tokens_per_second"] = outcome.tokens_per_second();
   json["peak_rss_bytes"] = peak_resident_bytes();
   json["files"] = outcome.files;
   return json;

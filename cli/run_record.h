@@ -16,7 +16,13 @@ struct RunOutcome {
   train::RunResult result;
   std::optional<train::Evaluation> before;  ///< validation before the first step
   std::optional<train::Evaluation> after;   ///< validation of the weights that were written
+  double training_seconds = 0;              ///< without evaluations and saving
   std::vector<std::string> files;           ///< what was written, relative to --out
+
+  double tokens_per_second() const {
+    const auto tokens = static_cast<double>(result.input_tokens);
+    return training_seconds > 0 ? tokens / training_seconds : 0;
+  }
 };
 
 /// "completed", "early_stopped", "stopped".

@@ -108,7 +108,7 @@ std::string fixed_text(double value, int decimals) {
 std::string percent_text(int64_t part, int64_t whole) {
   const double percent =
       whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
-  return printed(percent < 10 ? "%.2f %%" : "%.1f %%", percent);
+  return printed(percent < 10 ? "%.2f%%" : "%.1f%%", percent);
 }
 
 int display_width(std::string_view text) {
@@ -154,6 +154,23 @@ std::string shown(std::string_view text) {
       result += text[i];
   }
   return result;
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows, const Terminal& terminal) {
+  std::vector<int> widths(rows.at(0).size());
+  for (const std::vector<std::string>& row : rows)
+    for (size_t i = 0; i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], display_width(row.at(i)));
+  std::string text;
+  for (const std::vector<std::string>& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      const std::string gap(static_cast<size_t>(widths[i] - display_width(row[i])), ' ');
+      line += "  " + (i == 0 ? row[i] + gap : gap + row[i]);
+    }
+    text += (&row == &rows[0] ? terminal.dim(line) : line) + "\n";
+  }
+  return text;
 }
 
 std::string Panel::text(const Terminal& terminal) const {

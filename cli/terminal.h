@@ -46,7 +46,7 @@ std::string duration_text(double seconds);
 std::string number_text(double value, int digits = 4);
 /// With a fixed number of digits after the point; "nan" and "inf" stay what they are.
 std::string fixed_text(double value, int decimals);
-/// "3.50 %"; 0 of 0 is 0 %.
+/// "3.50%"; 0 of 0 is 0%.
 std::string percent_text(int64_t part, int64_t whole);
 
 /// Columns a text takes on a terminal: characters, not bytes; colour codes take none.
@@ -55,6 +55,10 @@ int display_width(std::string_view text);
 std::vector<std::string> wrapped(std::string_view text, int width);
 /// The text without the control characters that a terminal would obey (from files and models).
 std::string shown(std::string_view text);
+
+/// Rows of as many cells as the first, which is the heading: the first column on the left, the
+/// others on the right. Lines end in newlines and are indented by two.
+std::string table(const std::vector<std::vector<std::string>>& rows, const Terminal& terminal);
 
 /// A titled list of names and values, values wrapped under each other.
 class Panel {

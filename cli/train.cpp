@@ -145,6 +145,7 @@ ExitCode Training::run() {
   write_run_record(folder, flags_, values_, setup_, outcome_.before, nullptr);
 
   outcome_.result = trainer.run();
+  outcome_.training_seconds = view.training_seconds();
   view.clear_live_line();
   log.finish();
   if (outcome_.result.end != train::RunEnd::stopped)

@@ -32,14 +32,14 @@ void add_method_flags(Flags& flags, TrainFlags& values) {
   flags.choice("method", values.method, {"lora", "full"},
                "train an adapter, or all weights of the model");
   flags.add("lora-r", values.lora_r, "N", "rank of the adapter", {1, 1 << 20});
-  flags.add("lora-alpha", values.lora_alpha, "X", "the adapter counts alpha / r times");
+  flags.add("lora-alpha", values.lora_alpha, "X", "the adapter's part is multiplied by alpha / r");
   flags.add("lora-dropout", values.lora_dropout, "P", "share of the adapter's inputs dropped",
             {0, std::nextafter(1.0, 0.0)});
   flags.add("target-modules", values.target_modules, "LIST",
             "modules to adapt: all-linear, names with commas between, or re:REGEX");
   flags.add("exclude-modules", values.exclude_modules, "LIST",
             "modules to leave out: names with commas between, or re:REGEX");
-  flags.add("use-rslora", values.use_rslora, "the adapter counts alpha / sqrt(r) times");
+  flags.add("use-rslora", values.use_rslora, "the adapter's part is multiplied by alpha / sqrt(r)");
   flags.choice("init-lora-weights", values.init_lora_weights, {"true", "false", "gaussian"},
                "how the adapter starts; false: at random, for tests");
 }
@@ -50,15 +50,16 @@ void add_loop_flags(Flags& flags, TrainFlags& values) {
   flags.add("grad-accum", values.grad_accum, "N", "such batches before each update", {1, most});
   flags.add("epochs", values.epochs, "E", "passes over the data; default: 1", {0, 1e9});
   flags.add("max-steps", values.max_steps, "N", "updates, in place of --epochs", {1, most});
-  flags.add("learning-rate", values.learning_rate, "X", "the highest, after the warm-up", {0, 1e6});
+  flags.add("learning-rate", values.learning_rate, "X", "the highest, after the warm-up",
+            {.least = 0});
   flags.choice("lr-schedule", values.lr_schedule, {"cosine", "linear", "constant"},
                "how the learning rate falls");
   flags.add("warmup-steps", values.warmup_steps, "N", "updates until the full rate", {0, most});
   flags.add("warmup-ratio", values.warmup_ratio, "R", "the same as a share of all updates", {0, 1});
   flags.choice("optim", values.optim, {"adamw", "sgd"}, "the optimizer");
-  flags.add("weight-decay", values.weight_decay, "X", "decoupled weight decay", {0, 1e6});
+  flags.add("weight-decay", values.weight_decay, "X", "decoupled weight decay", {.least = 0});
   flags.add("adam-betas", values.adam_betas, "B1,B2", "of adamw");
-  flags.add("max-grad-norm", values.max_grad_norm, "X", "clip gradients; 0: never", {0, 1e30});
+  flags.add("max-grad-norm", values.max_grad_norm, "X", "clip gradients; 0: never", {.least = 0});
   flags.add("gradient-checkpointing", values.gradient_checkpointing,
             "less memory for about a third more time; the same result");
   flags.add("seed", values.seed, "N", "of the adapter's start, the order and dropout", {0, most});
@@ -134,7 +135,7 @@ OutPolicy TrainFlags::out_policy() const {
 }
 
 void add_train_flags(Flags& flags, TrainFlags& values) {
-  add_model_flags(flags, values.model);
+  add_model_flags(flags, values.model, "train this LoRA adapter further, in place of a new one");
   add_data_flags(flags, values.data);
   add_validation_flags(flags, values);
   add_method_flags(flags, values);
@@ -142,9 +143,9 @@ void add_train_flags(Flags& flags, TrainFlags& values) {
   add_run_flags(flags, values);
   flags.examples({
       "graft train --model MODEL --data train.jsonl --out my-adapter",
-      "graft train --model MODEL --data train.jsonl --val-split 0.1 --eval-steps 20 --epochs 3 "
-      "--out my-adapter",
-      "graft train --config my-adapter/run.toml --resume",
+      "graft train --model MODEL --data train.jsonl --val-split 0.1 --out my-adapter",
+      "graft train --resume --out my-adapter",
+      "graft train --config my-adapter/run.toml --learning-rate 1e-4 --out another",
   });
 }
 

@@ -81,8 +81,9 @@ std::string steps_text(const TrainFlags& values, const TrainSetup& setup) {
   const double epochs = static_cast<double>(steps) /
                         static_cast<double>(train::steps_per_epoch(setup.options, samples));
   const int64_t warmup = train::warmup_steps(setup.options, steps);
-  return counted(steps, "step") + " (" + number_text(epochs, 3) + " epochs), " + values.optim +
-         ", learning rate " + number_text(values.learning_rate) + ", " + values.lr_schedule +
+  return counted(steps, "step") + " (" + number_text(epochs, 3) +
+         (epochs == 1 ? " epoch), " : " epochs), ") + values.optim + ", learning rate " +
+         number_text(values.learning_rate) + ", " + values.lr_schedule +
          (warmup > 0 ? ", " + counted(warmup, "warm-up step") : "");
 }
 
@@ -91,11 +92,11 @@ std::string evaluation_text(const train::Evaluation& evaluation) {
          ")";
 }
 
-std::string speed_text(const train::RunResult& result) {
-  const double speed =
-      result.seconds > 0 ? static_cast<double>(result.input_tokens) / result.seconds : 0;
-  return counted(result.input_tokens, "token") + " in " + duration_text(result.seconds) + ", " +
-         grouped(static_cast<int64_t>(speed)) + " tokens/s, peak memory " +
+std::string speed_text(const RunOutcome& outcome) {
+  return counted(outcome.result.input_tokens, "token") + " in " +
+         duration_text(outcome.training_seconds) + ", " +
+         grouped(static_cast<int64_t>(outcome.tokens_per_second())) + " tokens/s; all in all " +
+         duration_text(outcome.result.seconds) + ", peak memory " +
          byte_text(peak_resident_bytes());
 }
 
@@ -155,22 +156,22 @@ std::string module_table(TrainSetup& setup, const Terminal& terminal) {
     int64_t parameters = 0;
   };
   // Modules of one name, shape, rank and scale share a line.
-  std::map<std::tuple<std::string, int64_t, int64_t, int64_t, double, double>, Kind> kinds;
+  std::map<std::tuple<std::string, std::string, int64_t, double, double>, Kind> kinds;
   for (const AdaptedModule& module : adapted_modules(*setup.adapted)) {
     const std::string name = module.path.substr(module.path.rfind('.') + 1);
-    Kind& kind = kinds[{name, module.in_features, module.out_features, module.r, module.alpha,
-                        module.scale}];
+    const std::string shape = grouped(module.in_features) + " -> " + grouped(module.out_features);
+    Kind& kind = kinds[{name, shape, module.r, module.alpha, module.scale}];
     ++kind.modules;
     kind.parameters += module.parameters;
   }
-  Panel panel("modules");
+  std::vector<std::vector<std::string>> rows = {
+      {"module", "count", "in -> out", "r", "alpha", "scale", "parameters"}};
   for (const auto& [key, kind] : kinds) {
-    const auto& [name, in, out, r, alpha, scale] = key;
-    panel.row(name, "x" + grouped(kind.modules) + "  " + grouped(in) + " -> " + grouped(out) +
-                        "  r " + grouped(r) + "  alpha " + number_text(alpha) + "  scale " +
-                        number_text(scale) + "  " + counted(kind.parameters, "parameter"));
+    const auto& [name, shape, r, alpha, scale] = key;
+    rows.push_back({name, grouped(kind.modules), shape, grouped(r), number_text(alpha),
+                    number_text(scale), grouped(kind.parameters)});
   }
-  return panel.text(terminal);
+  return "\n" + table(rows, terminal);
 }
 
 std::string end_summary(const TrainFlags& values, const TrainSetup& setup,
@@ -191,7 +192,7 @@ std::string end_summary(const TrainFlags& values, const TrainSetup& setup,
             (result.result_step == result.state.best_step && result.end != train::RunEnd::stopped
                  ? ", these are the weights written"
                  : ""));
-  panel.row("speed", speed_text(result));
+  panel.row("speed", speed_text(outcome));
   panel.row("written", values.out + ": " + joined(outcome.files));
   return panel.text(terminal) + "\n" + terminal.bold("next: ") + next_command(values, outcome) +
          "\n";

@@ -45,14 +45,16 @@ void TrainView::show_live(const std::string& line) {
 
 std::string TrainView::step_line(const train::StepRecord& record) const {
   const std::string total = grouped(record.total_steps);
-  const double left = static_cast<double>(record.total_steps - record.step) * seconds_per_step_;
   std::string line = "step " + padded(grouped(record.step), display_width(total)) + "/" + total;
   line += "  loss " + terminal_.bold(padded(fixed_text(record.loss, 4), 7));
   line += "  grad " + padded(fixed_text(record.grad_norm, 3), 6);
   line += "  lr " + padded(number_text(record.lr, 3), 8);
   line += "  " + padded(grouped(static_cast<int64_t>(record.tokens_per_second)), 6) + " tok/s";
   line += "  " + padded(byte_text(record.rss_bytes), 8);
-  return line + "  left " + duration_text(left);
+  if (record.step < record.total_steps)
+    line += "  left " + duration_text(static_cast<double>(record.total_steps - record.step) *
+                                      seconds_per_step_);
+  return line;
 }
 
 void TrainView::on_step(const train::StepRecord& record) {
@@ -67,6 +69,7 @@ void TrainView::on_step(const train::StepRecord& record) {
     log_was_full_ = true;
     on_warning("log.jsonl cannot be written now (is the disk full?); its lines are kept in memory");
   }
+  training_seconds_ += record.seconds;
   // The first steps take longer; later ones are averaged over about twenty.
   const double weight = seconds_per_step_ == 0 ? 1 : 0.05;
   seconds_per_step_ += weight * (record.seconds - seconds_per_step_);
@@ -114,7 +117,7 @@ void TrainView::on_progress(int64_t done, int64_t total) {
 
 train::Request TrainView::request() {
   if (!stop_requested())
-    return train::Request::none;
+    return take_save_request() ? train::Request::save : train::Request::none;
   if (!stop_was_said_)
     print("stopping: this step is finished and saved; a second signal stops at once");
   stop_was_said_ = true;

@@ -32,9 +32,11 @@ class TrainView final : public train::Observer {
   void on_step(const train::StepRecord& record) override;
   void on_evaluation(const train::EvaluationRecord& record) override;
   void on_checkpoint(const train::CheckpointRecord& record) override;
-  /// Asks the run to stop once a signal has arrived.
+  /// Asks the run to stop, or to save, once a signal has asked for it.
   train::Request request() override;
 
+  /// Seconds that were spent in steps, without evaluations and saving.
+  double training_seconds() const { return training_seconds_; }
   /// Removes the live line.
   void clear_live_line();
 
@@ -52,6 +54,7 @@ class TrainView final : public train::Observer {
   bool log_was_full_ = false;  // said so already
   bool stop_was_said_ = false;
   double seconds_per_step_ = 0;  // smoothed
+  double training_seconds_ = 0;
 };
 
 }  // namespace graft::cli

@@ -19,6 +19,7 @@ struct Verb {
   double rate = 2e-4;
   std::optional<int64_t> max_steps;
   std::optional<double> epochs;
+  double decay = 0;
   std::vector<std::string> stops;
   bool rslora = false;
 
@@ -27,6 +28,7 @@ struct Verb {
     flags.choice("method", method, {"lora", "full"}, "what to train");
     flags.add("lora-r", rank, "N", "the rank", {1, 1024});
     flags.add("learning-rate", rate, "X", "the rate", {0, 1});
+    flags.add("weight-decay", decay, "X", "decay", {.least = 0});
     flags.add("max-steps", max_steps, "N", "steps");
     flags.add("epochs", epochs, "E", "epochs");
     flags.add("stop", stops, "TEXT", "stops");
@@ -101,6 +103,7 @@ TEST_CASE("flags: values of the wrong kind are refused with what was expected") 
   check_contains(Verb().refusal({"--lora-r", "99999999999999999999"}), "--lora-r is '999");
   check_contains(Verb().refusal({"--learning-rate", "nan"}), "expected a number from 0 to 1");
   check_contains(Verb().refusal({"--learning-rate", "1e-3x"}), "--learning-rate is '1e-3x'");
+  check_contains(Verb().refusal({"--weight-decay", "inf"}), "expected a number of at least 0");
   check_contains(Verb().refusal({"--method", "fulll"}),
                  "--method is 'fulll', expected lora or full (did you mean 'full'?)");
 }

@@ -21,9 +21,9 @@ TEST_CASE("terminal: counts, bytes, times and shares as people write them") {
   CHECK(duration_text(860) == "14:20");
   CHECK(duration_text(11275) == "3:07:55");
   CHECK(duration_text(-1) == "-");
-  CHECK(percent_text(35, 1000) == "3.50 %");
-  CHECK(percent_text(0, 0) == "0.00 %");
-  CHECK(percent_text(1, 1) == "100.0 %");
+  CHECK(percent_text(35, 1000) == "3.50%");
+  CHECK(percent_text(0, 0) == "0.00%");
+  CHECK(percent_text(1, 1) == "100.0%");
 }
 
 TEST_CASE("terminal: texts break at spaces and between no letters") {
@@ -59,4 +59,11 @@ TEST_CASE("terminal: a panel lines its values up") {
         "  a          one two three four\n"
         "             five\n"
         "  long name  x\n");
+}
+
+TEST_CASE("terminal: a table's numbers stand on the right") {
+  CHECK(table({{"name", "count"}, {"a", "1,000"}, {"größe", "7"}}, Terminal()) ==
+        "  name   count\n"
+        "  a      1,000\n"
+        "  größe      7\n");
 }

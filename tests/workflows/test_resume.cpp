@@ -1,0 +1,173 @@
+// Runs that are stopped and continued are the runs that were never stopped, to the byte.
+
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "graft/tests/workflows/workflow.h"
+
+using namespace graft;
+using namespace graft::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+void erase_flag(Arguments& arguments, const std::string& flag) {
+  const auto position = std::find(arguments.begin(), arguments.end(), flag);
+  REQUIRE(position != arguments.end());
+  arguments.erase(position, position + 2);
+}
+
+/// Long enough to be interrupted: 90 steps with dropout, accumulation, validation and saving.
+Arguments interruptible_run(const fs::path& out) {
+  Arguments arguments = short_run(out);
+  for (const char* flag : {"--max-steps", "--eval-steps", "--save-steps"})
+    erase_flag(arguments, flag);
+  return joined(arguments, {"--max-steps", "90", "--eval-steps", "40", "--save-steps", "30"});
+}
+
+/// Starts the run, sends the signal after some steps, and expects the exit code.
+CommandResult interrupt(const Arguments& arguments, const fs::path& out, int signal,
+                        int64_t after_steps) {
+  RunningCommand command(arguments);
+  command.wait_for_lines(out / "log.jsonl", after_steps);
+  command.send(signal);
+  return command.finish();
+}
+
+void check_same_run(const fs::path& a, const fs::path& b, const char* weights) {
+  CHECK(content_of(a / weights) == content_of(b / weights));
+  CHECK(steps_of(a) == steps_of(b));
+  const std::string optimizer = "checkpoints/step-90/optimizer.safetensors";
+  CHECK(content_of(a / optimizer) == content_of(b / optimizer));
+}
+
+}  // namespace
+
+TEST_CASE("resume: SIGINT finishes the step and saves, --resume gives the unbroken run's bytes") {
+  const TemporaryFolder scratch;
+  const fs::path whole = scratch / "whole", broken = scratch / "broken";
+  check_exit(run_graft(interruptible_run(whole)), 0);
+  const CommandResult stopped = interrupt(interruptible_run(broken), broken, SIGINT, 7);
+  check_exit(stopped, 130);
+  check_contains(stopped.out, "stopped and saved:");
+  check_contains(stopped.out, "next: graft train --resume --out " + broken.string());
+  const int64_t stopped_at = steps_of(broken).back()["step"];
+  REQUIRE(stopped_at < 90);
+  CHECK(fs::exists(broken / "checkpoints" / ("step-" + std::to_string(stopped_at))));
+  CHECK(!fs::exists(broken / "adapter_model.safetensors"));
+  // The next command that was shown: settings come from the run itself.
+  const CommandResult resumed = run_graft({"train", "--resume", "--out", broken});
+  check_exit(resumed, 0);
+  check_contains(resumed.err, "continuing after step " + std::to_string(stopped_at));
+  check_same_run(whole, broken, "adapter_model.safetensors");
+  const auto record = nlohmann::json::parse(content_of(broken / "run.json"));
+  CHECK(record["validation_before"] ==
+        nlohmann::json::parse(content_of(whole / "run.json"))["validation_before"]);
+}
+
+TEST_CASE("resume: a run killed at any time continues from its newest checkpoint, log included") {
+  const TemporaryFolder scratch;
+  const fs::path whole = scratch / "whole", broken = scratch / "broken";
+  check_exit(run_graft(interruptible_run(whole)), 0);
+  check_exit(interrupt(interruptible_run(broken), broken, SIGKILL, 40), 128 + SIGKILL);
+  CHECK(steps_of(broken).size() >= 40);
+  const CommandResult resumed = run_graft(joined(interruptible_run(broken), {"--resume"}));
+  check_exit(resumed, 0);
+  check_contains(resumed.err, "continuing after step 30");
+  check_same_run(whole, broken, "adapter_model.safetensors");
+}
+
+TEST_CASE("resume: full fine-tuning too, stopped by SIGTERM with exit code 143") {
+  const TemporaryFolder scratch;
+  const auto run = [&](const fs::path& out) {
+    return Arguments{"train",
+                     "--method",
+                     "full",
+                     "--model",
+                     golden("models/gqa"),
+                     "--data",
+                     golden("lora_runs/data.jsonl"),
+                     "--out",
+                     out,
+                     "--max-steps",
+                     "90",
+                     "--save-steps",
+                     "60",
+                     "--learning-rate",
+                     "0.001"};
+  };
+  const fs::path whole = scratch / "whole", broken = scratch / "broken";
+  check_exit(run_graft(run(whole)), 0);
+  check_exit(interrupt(run(broken), broken, SIGTERM, 11), 143);
+  check_exit(run_graft({"train", "--resume", "--out", broken}), 0);
+  check_same_run(whole, broken, "model.safetensors");
+}
+
+TEST_CASE("resume: a finished run is finished again, without a step") {
+  const TemporaryFolder scratch;
+  check_exit(run_graft(short_run(scratch / "out")), 0);
+  const auto before = content_of(scratch / "out" / "adapter_model.safetensors");
+  const auto steps = steps_of(scratch / "out");
+  check_exit(run_graft({"train", "--resume", "--out", scratch / "out"}), 0);
+  CHECK(content_of(scratch / "out" / "adapter_model.safetensors") == before);
+  CHECK(steps_of(scratch / "out") == steps);
+}
+
+TEST_CASE("resume: where there is nothing yet the run starts, and says so") {
+  const TemporaryFolder scratch;
+  const CommandResult result = run_graft(joined(short_run(scratch / "out"), {"--resume"}));
+  check_exit(result, 0);
+  check_contains(result.err, "there is no checkpoint");
+}
+
+TEST_CASE("resume: other settings are refused by name, and nothing is changed") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  check_exit(run_graft(short_run(out)), 0);
+  const auto before = snapshot(out);
+  const CommandResult result =
+      run_graft({"train", "--resume", "--out", out, "--grad-accum", "4", "--lora-r", "8"});
+  check_exit(result, 2);
+  check_contains(result.err, "grad-accum");
+  CHECK(snapshot(out) == before);
+}
+
+TEST_CASE("resume: where every checkpoint is damaged the run does not start from zero") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  check_exit(run_graft(short_run(out)), 0);
+  for (const auto& entry : fs::directory_iterator(out / "checkpoints"))
+    fs::resize_file(entry.path() / "adapter_model.safetensors", 100);
+  const auto before = snapshot(out);
+  const CommandResult result = run_graft({"train", "--resume", "--out", out});
+  check_exit(result, 3);
+  check_contains(result.err, "adapter_model.safetensors");
+  CHECK(snapshot(out) == before);
+}
+
+TEST_CASE("resume: a damaged newest checkpoint is passed over with a warning") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  check_exit(run_graft(short_run(out)), 0);
+  const std::string adapter = content_of(out / "adapter_model.safetensors");
+  fs::resize_file(out / "checkpoints/step-12/optimizer.safetensors", 100);
+  const CommandResult result = run_graft({"train", "--resume", "--out", out});
+  check_exit(result, 0);
+  check_contains(result.err, "step-12");
+  check_contains(result.err, "continuing after step 9");
+  CHECK(content_of(out / "adapter_model.safetensors") == adapter);
+}
+
+TEST_CASE("train: SIGUSR1 saves a checkpoint and the run goes on") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  RunningCommand command(interruptible_run(out));
+  command.wait_for_lines(out / "log.jsonl", 5);
+  command.send(SIGUSR1);
+  const CommandResult result = command.finish();
+  check_exit(result, 0);
+  size_t count = 0;
+  for (size_t at = 0; (at = result.err.find("saved ", at)) != std::string::npos; ++at)
+    ++count;
+  CHECK(count == 4);  // 30, 60, 90 and the one asked for
+}

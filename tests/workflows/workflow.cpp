@@ -1,0 +1,68 @@
+#include "graft/tests/workflows/workflow.h"
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace graft::test {
+
+Arguments joined(Arguments first, const Arguments& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+Arguments short_run(const std::filesystem::path& out) {
+  return {"train",
+          "--model",
+          golden("models/gqa"),
+          "--data",
+          golden("lora_runs/data.jsonl"),
+          "--out",
+          out,
+          "--max-steps",
+          "12",
+          "--batch-size",
+          "3",
+          "--grad-accum",
+          "2",
+          "--max-seq-len",
+          "64",
+          "--learning-rate",
+          "0.01",
+          "--lora-r",
+          "4",
+          "--lora-dropout",
+          "0.1",
+          "--val-split",
+          "0.2",
+          "--eval-steps",
+          "4",
+          "--save-steps",
+          "3",
+          "--seed",
+          "5"};
+}
+
+std::vector<nlohmann::json> steps_of(const std::filesystem::path& out) {
+  std::vector<nlohmann::json> steps;
+  std::istringstream lines(content_of(out / "log.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    nlohmann::json step = nlohmann::json::parse(line);
+    step.erase("tokens_per_second");
+    step.erase("rss_bytes");
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+void check_exit(const CommandResult& result, int expected) {
+  CHECK_MESSAGE(result.exit_code == expected, "exit code ", result.exit_code, ", expected ",
+                expected, "; stderr:\n", result.err);
+}
+
+nlohmann::json json_of(const CommandResult& result) {
+  const nlohmann::json json = nlohmann::json::parse(result.out, nullptr, false);
+  REQUIRE_MESSAGE(json.is_object(), "stdout is not one JSON object: ", result.out);
+  return json;
+}
+
+}  // namespace graft::test
