@@ -1,6 +1,8 @@
 #include <cmath>
+#include <functional>
 
 #include "graft/nn/loss.h"
+#include "graft/tensor/allocator.h"
 #include "graft/tests/train/run.h"
 #include "graft/train/evaluate.h"
 
@@ -37,7 +39,28 @@ TEST_CASE("evaluate: the batch size changes nothing but rounding") {
           doctest::Approx(alone).epsilon(1e-6));
 }
 
-TEST_CASE("evaluate: there is no dropout and nothing is recorded for backward") {
+TEST_CASE("evaluate: nothing is kept for backward") {
+  const TinyRun run;
+  const auto samples = golden_samples(16);
+  const auto peak_of = [](const std::function<void()>& action) {
+    action();  // takes its scratch memory
+    allocator(cpu).reset_peak();
+    const int64_t before = allocator(cpu).stats().current;
+    action();
+    return allocator(cpu).stats().peak - before;
+  };
+  const int64_t evaluating = peak_of([&] { evaluate(run.model, samples, {.batch_size = 16}); });
+  const int64_t recording = peak_of([&] {
+    std::vector<Pick> picks;
+    for (int64_t i = 0; i < 16; ++i)
+      picks.push_back({i, i});
+    const Batch batch = make_batch(samples, picks);
+    nn::causal_lm_loss(run.model, batch.ids, batch.labels, {});
+  });
+  CHECK(2 * evaluating < recording);  // two layers, of which one is at work
+}
+
+TEST_CASE("evaluate: there is no dropout, and no gradient is left behind") {
   TinyRun run(0.5);
   for (auto [name, variable] : run.model.trainable_parameters())
     variable.set_value(test::random_tensor(variable.shape(), 3));  // B is not zero

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
 #include "graft/tensor/parallel.h"
 #include "graft/tests/train/run.h"
@@ -191,6 +192,15 @@ TEST_CASE("resume: with a constant schedule a finished run can be made longer") 
   CHECK(same_bits(go_on(folder / "parts", -1, longer).numbers, whole.numbers));
 }
 
+TEST_CASE("resume: a finished run is not written again") {
+  const test::TemporaryFolder folder;
+  go_on(folder / "run", -1);
+  const auto written = std::filesystem::last_write_time(folder / "run/step-8");
+  const Outcome again = go_on(folder / "run", -1);
+  CHECK(again.steps.empty());
+  CHECK(std::filesystem::last_write_time(folder / "run/step-8") == written);
+}
+
 TEST_CASE("resume: where nothing was saved a run begins, and says so") {
   const test::TemporaryFolder folder;
   TinyRun run;
@@ -201,48 +211,89 @@ TEST_CASE("resume: where nothing was saved a run begins, and says so") {
   CHECK(trainer.state() == TrainerState());
 }
 
-TEST_CASE("keep_best: the result is the state with the lowest loss, which is never removed") {
-  const auto all = golden_samples();
-  const auto samples = std::span(all).first(8);
-  const auto validation = std::span(all).subspan(8, 8);
-  const test::TemporaryFolder folder;
-  TrainOptions settings{.batch_size = 8,
-                        .max_steps = 60,
-                        .lr_schedule = optim::ScheduleKind::constant,
-                        .eval_steps = 4,
-                        .keep_best = true,
-                        .save_steps = 5};
-  const auto train = [&](const std::filesystem::path& place, int64_t stop_after) {
-    TinyRun run(0, 5e-2);
-    CheckpointStore store(place, run.files, {.keep = 2});
-    Watcher watcher;
-    watcher.after_step = [&](const StepRecord& record) {
-      if (record.step == stop_after)
+namespace {
+
+/// A run that learns eight samples by heart. One of them is among those it is evaluated on, so that
+/// the evaluations first get better and then, long before its end, worse.
+struct OverfittingRun {
+  explicit OverfittingRun(const std::filesystem::path& folder)
+      : store(folder, run.files, {.keep = 2}),
+        trainer(run.model, run.adamw, std::span(all).first(8),
+                {.batch_size = 8,
+                 .max_steps = 40,
+                 .lr_schedule = optim::ScheduleKind::constant,
+                 .eval_steps = 2,
+                 .keep_best = true,
+                 .save_steps = 10},
+                {.validation = validation(), .observer = &watcher, .checkpoints = &store}) {
+    trainer.resume();
+  }
+  std::span<const text::Sample> validation() const { return std::span(all).subspan(7, 8); }
+  /// Of the weights the model has now.
+  double loss() const { return evaluate(run.model, validation(), {.batch_size = 8})->loss; }
+  void stop_after(int64_t step) {
+    watcher.after_step = [this, step](const StepRecord& record) {
+      if (record.step == step)
         watcher.wish = Request::stop;
     };
-    Trainer trainer(run.model, run.adamw, samples, settings,
-                    {.validation = validation, .observer = &watcher, .checkpoints = &store});
-    trainer.resume();
-    const RunResult result = trainer.run();
-    return std::pair(result, evaluate(run.model, validation, {.batch_size = 8})->loss);
-  };
-  const auto [result, loss] = train(folder / "run", -1);
-  CHECK(result.state.step == 60);
-  REQUIRE(result.state.best_step < 50);  // it overfits
+  }
+
+  std::vector<text::Sample> all = golden_samples();
+  TinyRun run{0, 1e-2};
+  CheckpointStore store;
+  Watcher watcher;
+  Trainer trainer;
+};
+
+}  // namespace
+
+TEST_CASE("keep_best: the result is the state with the lowest loss, which is never removed") {
+  const test::TemporaryFolder folder;
+  OverfittingRun whole(folder / "run");
+  const RunResult result = whole.trainer.run();
+  CHECK(result.state.step == 40);
+  REQUIRE(result.state.best_step < 30);
   CHECK(result.result_step == result.state.best_step);
-  CHECK(loss == result.state.best_loss);
+  CHECK(whole.loss() == result.state.best_loss);
   std::vector<int64_t> kept;
   for (const CheckpointInfo& checkpoint : find_checkpoints(folder / "run").valid)
     kept.push_back(checkpoint.step);
-  CHECK(kept == std::vector<int64_t>{60, 55, result.state.best_step});
+  CHECK(kept == std::vector<int64_t>{40, 30, result.state.best_step});
+}
 
-  train(folder / "parts", 30);
-  const auto [continued, same_loss] = train(folder / "parts", -1);
-  CHECK(continued.result_step == result.result_step);
-  CHECK(same_loss == loss);
-  const auto [again, still] = train(folder / "parts", -1);  // a finished run gives its result again
-  CHECK(again.result_step == result.result_step);
-  CHECK(still == loss);
+TEST_CASE("keep_best: a stopped run has its last state, a finished one always the best") {
+  const test::TemporaryFolder folder;
+  OverfittingRun whole(folder / "whole");
+  const RunResult expected = whole.trainer.run();
+  OverfittingRun stopped(folder / "parts");
+  stopped.stop_after(25);
+  const RunResult part = stopped.trainer.run();
+  CHECK(part.end == RunEnd::stopped);
+  CHECK(part.result_step == 25);
+  CHECK(stopped.loss() != part.state.best_loss);
+  for (int call = 0; call < 2; ++call) {  // the second one finds the run finished
+    OverfittingRun continued(folder / "parts");
+    CHECK(continued.trainer.run().result_step == expected.result_step);
+    CHECK(continued.loss() == whole.loss());
+  }
+}
+
+TEST_CASE("keep_best: a best state that cannot be written is not the best one") {
+  const test::TemporaryFolder folder;
+  int64_t best = 0;
+  {
+    OverfittingRun whole(folder / "whole");
+    best = whole.trainer.run().state.best_step;
+  }
+  REQUIRE(best > 2);
+  OverfittingRun run(folder / "run");
+  std::filesystem::create_directories(folder / "run");
+  std::ofstream(folder / "run" / concat("step-", best)) << "in the way";
+  const RunResult result = run.trainer.run();
+  REQUIRE(run.watcher.warnings.size() == 1);
+  test::check_contains(run.watcher.warnings[0], concat("after step ", best));
+  CHECK(result.state.best_step != best);
+  CHECK(run.loss() == result.state.best_loss);
 }
 
 }  // namespace graft::train

@@ -151,6 +151,19 @@ TEST_CASE("trainer: the last step of an epoch takes what is left, weighted by it
   CHECK(watcher.steps[3].epoch == 2);
 }
 
+TEST_CASE("trainer: a step does not reach into the next epoch") {
+  TinyRun run;
+  const auto samples = golden_samples(5);
+  Watcher watcher;
+  Trainer(run.model, run.adamw, samples,
+          {.batch_size = 2, .grad_accum = 2, .epochs = 2, .shuffle = false}, {.observer = &watcher})
+      .run();
+  REQUIRE(watcher.steps.size() == 4);
+  CHECK(watcher.steps[1].tokens == count_trained_tokens(samples[4]));
+  CHECK(watcher.steps[1].epoch == 1);
+  CHECK(watcher.steps[2].tokens == watcher.steps[0].tokens);
+}
+
 TEST_CASE("trainer: records tell what happened") {
   TinyRun run;
   const auto samples = golden_samples(8);
@@ -334,6 +347,46 @@ TEST_CASE("trainer: a stop ends the run after the step, and a wish to stop ends 
   watcher.wish = Request::none;
   CHECK(trainer.run().end == RunEnd::completed);
   CHECK(watcher.evaluations.size() == 3);
+}
+
+TEST_CASE("trainer: a wish to stop at the end of an evaluation keeps its result") {
+  const auto samples = golden_samples();
+  TinyRun run;
+  Watcher watcher;
+  watcher.on_evaluation_batch = [&](int64_t done, int64_t total) {
+    if (done == total)
+      watcher.wish = Request::stop;
+  };
+  Trainer trainer(run.model, run.adamw, samples, {.max_steps = 6, .eval_steps = 2},
+                  {.validation = std::span(samples).last(8), .observer = &watcher});
+  CHECK(trainer.run().end == RunEnd::stopped);
+  CHECK(watcher.evaluations.size() == 1);
+  CHECK(trainer.state().step == 2);
+  CHECK(trainer.state().evaluated_step == 2);
+}
+
+TEST_CASE("trainer: a run is not complete before its last evaluation is") {
+  const auto samples = golden_samples();
+  TinyRun run;
+  Watcher watcher;
+  watcher.after_step = [&](const StepRecord&) { watcher.wish = Request::stop; };
+  Trainer trainer(run.model, run.adamw, samples, {.max_steps = 1},
+                  {.validation = std::span(samples).last(8), .observer = &watcher});
+  CHECK(trainer.run().end == RunEnd::stopped);
+  watcher.wish = Request::none;
+  CHECK(trainer.run().end == RunEnd::completed);
+  CHECK(watcher.steps.size() == 1);
+  CHECK(watcher.evaluations.size() == 1);
+}
+
+TEST_CASE("trainer: gradients that lie around from before are not part of a step") {
+  const auto samples = golden_samples(8);
+  TinyRun clean, dirty;
+  for (auto& [name, variable] : dirty.model.trainable_parameters())
+    variable.backward();
+  for (TinyRun* run : {&clean, &dirty})
+    Trainer(run->model, run->adamw, samples, {.max_steps = 2}).run();
+  CHECK(same_bits(numbers_of(dirty.adamw), numbers_of(clean.adamw)));
 }
 
 TEST_CASE("trainer: what cannot work is refused before the first step") {
