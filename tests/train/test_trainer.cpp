@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "graft/optim/sgd.h"
+#include "graft/tensor/allocator.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/pointwise.h"
 #include "graft/tensor/reduce.h"
@@ -387,6 +388,27 @@ TEST_CASE("trainer: gradients that lie around from before are not part of a step
   for (TinyRun* run : {&clean, &dirty})
     Trainer(run->model, run->adamw, samples, {.max_steps = 2}).run();
   CHECK(same_bits(numbers_of(dirty.adamw), numbers_of(clean.adamw)));
+}
+
+TEST_CASE("trainer: after two steps nothing more is taken from the system") {
+  std::vector<text::Sample> samples = golden_samples();
+  std::erase_if(samples, [](const text::Sample& sample) { return sample.input_ids.size() < 12; });
+  for (text::Sample& sample : samples) {  // batches of one shape
+    sample.input_ids.resize(12);
+    sample.labels = sample.input_ids;
+  }
+  allocator(cpu).trim();  // what other tests left
+  TinyRun run;
+  Watcher watcher;
+  std::vector<int64_t> requests;
+  watcher.after_step = [&](const StepRecord&) {
+    requests.push_back(allocator(cpu).stats().system_requests);
+  };
+  Trainer(run.model, run.adamw, samples, {.batch_size = 4, .grad_accum = 4, .max_steps = 8},
+          {.observer = &watcher})
+      .run();
+  CHECK(requests[0] > 0);
+  CHECK(requests[7] == requests[1]);
 }
 
 TEST_CASE("trainer: what cannot work is refused before the first step") {
