@@ -43,6 +43,10 @@ int64_t read_token_pair(const io::JsonObject& stage, std::string_view key, int64
   return pair[1].get<int64_t>();
 }
 
+bool adds_tokens(const SpecialFrame& frame) {
+  return !frame.prefix.empty() || !frame.suffix.empty();
+}
+
 SpecialFrame read_stage(const io::JsonObject& stage, int64_t id_limit) {
   const std::string type = stage.text("type");
   SpecialFrame frame;
@@ -57,12 +61,12 @@ SpecialFrame read_stage(const io::JsonObject& stage, int64_t id_limit) {
       stage.kind(only_for_offsets);
     frame = {{read_token_pair(stage, "cls", id_limit)}, {read_token_pair(stage, "sep", id_limit)}};
   } else if (type == "Sequence") {
-    // Each stage puts its tokens around what the one before has made.
     for (const io::JsonObject& inner : stage.objects("processors")) {
-      SpecialFrame outer = read_stage(inner, id_limit);
-      append(outer.prefix, frame.prefix);
-      append(frame.suffix, outer.suffix);
-      frame.prefix = std::move(outer.prefix);
+      SpecialFrame next = read_stage(inner, id_limit);
+      if (adds_tokens(frame) && adds_tokens(next))
+        throw stage.wrong("processors", "one stage at most that adds special tokens");
+      if (adds_tokens(next))
+        frame = std::move(next);
     }
   } else {
     throw stage.wrong("type", "a post-processor that graft supports");

@@ -150,6 +150,15 @@ TEST_CASE("data: a template that rewrites what went before is refused with line 
                    "{% endif %}");
   check_contains(hides.refusal(), "writes an answer differently once the conversation goes on");
   check_contains(hides.refusal(), "message 2");
+  const Case shortens(two_turns,
+                      "{% for m in messages %}{{ m.content if loop.last else m.content[:1] }}\n"
+                      "{% endfor %}");
+  check_contains(shortens.refusal(), "differently");
+  const Case no_stops(two_turns,
+                      "{% for m in messages %}"
+                      "{{ m.content if loop.last or m.role == 'user' else m.content[:1] }}\n"
+                      "{% endfor %}");
+  check_contains(no_stops.refusal(), "writes an answer differently once the conversation goes on");
 }
 
 TEST_CASE("data: what a template refuses is reported with the line of the record") {
@@ -304,7 +313,10 @@ TEST_CASE("data: masks with the templates of real models") {
 TEST_CASE("lines: read whole whatever the size of the pieces the file is read in") {
   test::TemporaryFolder folder;
   const std::string longest(700'000, 'x');
-  write_text(folder / "lines", "a\n" + longest + "\r\n\nlast");
+  write_text(folder / "lines",
+             "\xef\xbb\xbf"
+             "a\n" +
+                 longest + "\r\n\nlast");
   LineReader reader(folder / "lines");
   CHECK(reader.next() == "a");
   CHECK(reader.next() == longest);

@@ -301,4 +301,21 @@ TEST_CASE("stream decoder: a character appears when its last byte is there") {
   CHECK(decoder.push(ids[4]) == "b");
 }
 
+TEST_CASE("byte fallback: a run of byte tokens is text as a whole, or one U+FFFD each") {
+  const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/tinyllama-chat"));
+  const auto byte = [&](const char* token) { return *tokenizer.id(token); };
+  const Ids valid{byte("<0xC3>"), byte("<0xA9>")};
+  const Ids broken{byte("<0xC3>"), byte("<0xA9>"), byte("<0xFF>")};
+  CHECK(tokenizer.decode(valid) == "é");
+  CHECK(tokenizer.decode(broken) == "\uFFFD\uFFFD\uFFFD");
+  // So a stream must not give out the é before the run has ended.
+  StreamDecoder decoder(tokenizer);
+  for (const int64_t id : broken)
+    CHECK(decoder.push(id).empty());
+  CHECK(decoder.push(byte("a")) == "\uFFFD\uFFFD\uFFFDa");
+  CHECK(decoder.push(valid[0]).empty());
+  CHECK(decoder.push(valid[1]).empty());
+  CHECK(decoder.finish() == "é");
+}
+
 }  // namespace graft::text

@@ -94,6 +94,19 @@ TEST_CASE("tokenizer.json: what graft does not support is refused by name") {
   check_contains(refusal("/version", "2.0"), "version is \"2.0\", expected 1.0");
 }
 
+TEST_CASE("tokenizer.json: one stage of a post-processor may add special tokens") {
+  const TemporaryFolder folder;
+  const Json byte_level = Json::parse(R"({"type": "ByteLevel", "trim_offsets": false})");
+  const Json roberta = Json::parse(R"({"type": "RobertaProcessing", "cls": ["a", 0],
+      "sep": ["</s>", 4], "trim_offsets": true, "add_prefix_space": false})");
+  Json tokenizer = small_tokenizer();
+  tokenizer["post_processor"] = {{"type", "Sequence"}, {"processors", {byte_level, roberta}}};
+  CHECK(load(folder, tokenizer).encode("ab") == Ids{0, 2, 4});
+  check_contains(
+      refusal("/post_processor", {{"type", "Sequence"}, {"processors", {roberta, roberta}}}),
+      "post_processor.processors is a list of 2, expected one stage at most");
+}
+
 TEST_CASE("tokenizer.json: a list of scored tokens is another kind of model, named as such") {
   const TemporaryFolder folder;
   Json tokenizer = small_tokenizer();
