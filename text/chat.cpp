@@ -30,16 +30,16 @@ Json to_json(const std::vector<Message>& messages) {
   return result;
 }
 
-/// What transformers gives a template to work with beside the messages.
-RenderOptions render_options(const Tokenizer& tokenizer, const Json& tools,
-                             bool add_generation_prompt) {
-  RenderOptions options;
-  options.add_generation_prompt = add_generation_prompt;
+/// Renders with what transformers gives a template to work with beside the messages.
+Rendered render_with(const ChatTemplate& source, const Tokenizer& tokenizer, const Json& messages,
+                     const Json& tools, bool add_generation_prompt) {
+  Json variables = Json::object();
   for (const auto& [purpose, token] : tokenizer.special_tokens())
-    options.variables.emplace_back(purpose, token);
-  options.variables.emplace_back("tools", tools);
-  options.variables.emplace_back("documents", nullptr);
-  return options;
+    variables[purpose] = token;
+  variables["tools"] = tools;
+  variables["documents"] = nullptr;
+  return source.render(messages,
+                       {.add_generation_prompt = add_generation_prompt, .variables = &variables});
 }
 
 uint32_t common_prefix(std::string_view a, std::string_view b) {
@@ -80,12 +80,11 @@ std::string Chat::text(const Json& messages, const Json& tools) const {
 
 std::string Chat::render_text(const Json& messages, const Json& tools,
                               bool add_generation_prompt) const {
-  return template_->render(messages, render_options(*tokenizer_, tools, add_generation_prompt))
-      .text;
+  return render_with(*template_, *tokenizer_, messages, tools, add_generation_prompt).text;
 }
 
 Conversation Chat::render(const Json& messages, const Json& tools) const {
-  Rendered rendered = template_->render(messages, render_options(*tokenizer_, tools, false));
+  Rendered rendered = render_with(*template_, *tokenizer_, messages, tools, false);
   Conversation result{std::move(rendered.text), std::move(rendered.generation)};
   if (template_->marks_generation())
     return result;
@@ -134,8 +133,7 @@ std::optional<int64_t> end_of_turn(const Tokenizer& tokenizer, std::string_view 
   try {
     const ChatTemplate source(chat_template, "chat template");
     const Json messages = to_json({{"user", "Hello"}, {"assistant", std::string(answer)}});
-    const std::string text =
-        source.render(messages, render_options(tokenizer, nullptr, false)).text;
+    const std::string text = render_with(source, tokenizer, messages, nullptr, false).text;
     const size_t at = text.rfind(answer);
     if (at == std::string::npos)
       return std::nullopt;

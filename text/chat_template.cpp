@@ -16,8 +16,10 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&& other) noexcept = default;
 
 Rendered ChatTemplate::render(const io::Json& messages, const RenderOptions& options) const {
   std::vector<std::pair<std::string, jinja::Value>> variables;
-  for (const auto& [name, value] : options.variables)
-    variables.emplace_back(name, jinja::Value::from_json(value));
+  if (options.variables != nullptr) {
+    for (const auto& [name, value] : options.variables->items())
+      variables.emplace_back(name, jinja::Value::from_json(value));
+  }
   variables.emplace_back("messages", jinja::Value::from_json(messages));
   variables.emplace_back("add_generation_prompt", options.add_generation_prompt);
   jinja::RunResult output = jinja::run(*template_, name_, std::move(variables));

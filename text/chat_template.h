@@ -8,10 +8,8 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "graft/io/json.h"
@@ -26,8 +24,9 @@ struct Template;
 struct RenderOptions {
   /// End with what introduces the assistant's answer.
   bool add_generation_prompt = false;
-  /// More variables of the template, such as bos_token or tools. They do not replace `messages`.
-  std::vector<std::pair<std::string, io::Json>> variables;
+  /// An object with more variables of the template, such as bos_token or tools; nullptr for none.
+  /// It outlives the call. `messages` and `add_generation_prompt` are not replaced by it.
+  const io::Json* variables = nullptr;
 };
 
 /// A rendered conversation.

@@ -18,10 +18,7 @@ Json golden_templates() {
 }
 
 RenderOptions options_for(const Json& golden, bool add_generation_prompt) {
-  RenderOptions options{.add_generation_prompt = add_generation_prompt, .variables = {}};
-  for (const auto& [name, value] : golden["variables"].items())
-    options.variables.emplace_back(name, value);
-  return options;
+  return {.add_generation_prompt = add_generation_prompt, .variables = &golden["variables"]};
 }
 
 /// The template's source, from the shared data.
