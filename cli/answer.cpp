@@ -69,11 +69,12 @@ double Answers::tokens_per_second() const {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
-Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer,
-               const std::vector<std::vector<int64_t>>& prompts, const AnswerFlags& flags,
-               const std::optional<nn::AdapterSelection>& adapters, int64_t first_row,
+Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, const Prompts& prompts,
+               const AnswerFlags& flags, const std::optional<nn::AdapterSelection>& adapters,
                const std::function<void(size_t row, const std::string& piece)>& show) {
-  std::vector<Row> rows(prompts.size(), Row(tokenizer, flags));
+  std::vector<Row> rows(prompts.ids.size(), Row(tokenizer, flags));
+  for (size_t row = 0; prompts.goes_on && row < rows.size(); ++row)
+    rows[row].decoder.push(prompts.ids[row].back());  // what it says is the prompt's
   const auto add = [&](size_t row, const std::string& piece) {
     rows[row].text += piece;
     if (!piece.empty())
@@ -85,8 +86,10 @@ Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer,
   options.top_k = flags.top_k;
   options.top_p = flags.top_p;
   options.seed = static_cast<uint64_t>(flags.seed);
-  options.first_row = first_row;
+  options.first_row = prompts.first_row;
   options.stop_ids = tokenizer.stop_ids();
+  const std::vector<int64_t>& more = model.info().eos_token_ids;
+  options.stop_ids.insert(options.stop_ids.end(), more.begin(), more.end());
   options.adapters = adapters;
   options.on_token = [&](int64_t index, int64_t token) {
     const auto row = static_cast<size_t>(index);
@@ -96,7 +99,7 @@ Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer,
     return rows[row].finder.found() ? models::Verdict::end_row : models::Verdict::go_on;
   };
   const auto start = std::chrono::steady_clock::now();
-  std::vector<models::Continuation> continuations = models::generate(model, prompts, options);
+  std::vector<models::Continuation> continuations = models::generate(model, prompts.ids, options);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   Answers result{.answers = {}, .seconds = seconds.count()};
   for (size_t row = 0; row < rows.size(); ++row) {

@@ -57,11 +57,18 @@ struct Answers {
   double tokens_per_second() const;
 };
 
+/// What is to be continued.
+struct Prompts {
+  std::vector<std::vector<int64_t>> ids;
+  /// The text goes on where the prompt ends, in the middle of a line: its first space counts.
+  bool goes_on = false;
+  int64_t first_row = 0;  ///< number of the first one, where there are several batches
+};
+
 /// Continues each prompt. `show` is told of each piece of text as soon as it is certain. A signal
 /// ends all of them (StopReason::cancelled). Throws as models::generate does.
-Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer,
-               const std::vector<std::vector<int64_t>>& prompts, const AnswerFlags& flags,
-               const std::optional<nn::AdapterSelection>& adapters, int64_t first_row,
+Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, const Prompts& prompts,
+               const AnswerFlags& flags, const std::optional<nn::AdapterSelection>& adapters,
                const std::function<void(size_t row, const std::string& piece)>& show);
 
 }  // namespace graft::cli

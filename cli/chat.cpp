@@ -109,7 +109,8 @@ class Chat {
     std::vector<text::Message> turns =
         prompter_.has_template() ? turns_ : std::vector<text::Message>();
     turns.push_back({"user", message});
-    const std::vector<int64_t> ids = prompter_.conversation(turns);
+    const Prompts prompt{.ids = {prompter_.conversation(turns)},
+                         .goes_on = !prompter_.has_template()};
     const Terminal out = terminal_of(1);
     const auto show = [&](size_t, const std::string& piece) {
       std::cout << (out.interactive ? shown(piece) : piece) << std::flush;
@@ -117,7 +118,7 @@ class Chat {
     std::optional<nn::AdapterSelection> adapters;
     if (!with_adapter_)
       adapters = nn::AdapterSelection{};
-    const Answers result = answer(loaded_.model(), tokenizer_, {ids}, flags_, adapters, 0, show);
+    const Answers result = answer(loaded_.model(), tokenizer_, prompt, flags_, adapters, show);
     std::cout << std::endl;
     if (stop_requested() && interrupted_exit_code() == ExitCode::interrupted)
       clear_stop_request();  // Ctrl-C ended this answer, not the conversation

@@ -98,10 +98,10 @@ class Generation {
     const auto batch = static_cast<size_t>(values_.batch_size);
     for (size_t first = 0; first < ids.size() && !stop_requested(); first += batch) {
       const size_t last = std::min(first + batch, ids.size());
-      answer_batch(prompts,
-                   {ids.begin() + static_cast<std::ptrdiff_t>(first),
-                    ids.begin() + static_cast<std::ptrdiff_t>(last)},
-                   first);
+      answer_batch(prompts, {.ids = {ids.begin() + static_cast<std::ptrdiff_t>(first),
+                                     ids.begin() + static_cast<std::ptrdiff_t>(last)},
+                             .goes_on = values_.raw || !prompter_.has_template(),
+                             .first_row = static_cast<int64_t>(first)});
     }
   }
 
@@ -109,29 +109,28 @@ class Generation {
     const double speed = seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0;
     io::Json json = several ? io::Json{{"results", results_}} : results_.at(0);
     json["tokens_per_second"] = speed;
-    std::cout << io::to_text(json) << "\n";
+    std::cout << io::to_text(json, -1) << "\n";
   }
 
  private:
-  void answer_batch(const std::vector<std::string>& prompts,
-                    const std::vector<std::vector<int64_t>>& ids, size_t first) {
+  void answer_batch(const std::vector<std::string>& prompts, const Prompts& batch) {
     const bool streams = prompts.size() == 1 && !values_.json;
     const Terminal terminal = terminal_of(1);
     const auto show = [&](size_t, const std::string& piece) {
       if (streams)
         std::cout << (terminal.interactive ? shown(piece) : piece) << std::flush;
     };
-    const Answers batch =
-        answer(model_, tokenizer_, ids, values_.answer, {}, static_cast<int64_t>(first), show);
-    seconds_ += batch.seconds;
-    for (size_t i = 0; i < batch.answers.size(); ++i) {
-      const Answer& one = batch.answers[i];
+    const Answers batch_answers = answer(model_, tokenizer_, batch, values_.answer, {}, show);
+    seconds_ += batch_answers.seconds;
+    for (size_t i = 0; i < batch_answers.answers.size(); ++i) {
+      const Answer& one = batch_answers.answers[i];
       tokens_ += one.ids.size();
-      results_.push_back(answer_json(one, ids[i].size()));
+      results_.push_back(answer_json(one, batch.ids[i].size()));
       if (streams)
         std::cout << std::endl;
       else if (!values_.json)
-        std::cout << terminal.bold("> " + shown(prompts[first + i])) << "\n"
+        std::cout << terminal.bold("> " + shown(prompts[static_cast<size_t>(batch.first_row) + i]))
+                  << "\n"
                   << shown(one.text) << "\n"
                   << std::endl;
     }

@@ -51,7 +51,7 @@ void RunningCommand::exec_child(const std::vector<std::string>& arguments,
                                 const CommandOptions& options) const {
   redirect(folder_ / "in", O_RDONLY, 0);
   if (!options.on_terminal) {
-    redirect(folder_ / "out", O_WRONLY | O_CREAT, 1);
+    redirect(options.output.empty() ? folder_ / "out" : options.output, O_WRONLY | O_CREAT, 1);
     redirect(folder_ / "err", O_WRONLY | O_CREAT, 2);
   }
   unsetenv("NO_COLOR");

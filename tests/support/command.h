@@ -17,8 +17,9 @@ namespace graft::test {
 struct CommandOptions {
   std::string input{};                               ///< what stdin holds
   std::map<std::string, std::string> environment{};  ///< added to this process's
-  int64_t max_file_bytes = 0;  ///< no file may grow beyond; a full disk. 0: no limit
-  bool on_terminal = false;    ///< stdout and stderr are a terminal of 80 columns; read as `out`
+  int64_t max_file_bytes = 0;      ///< no file may grow beyond; a full disk. 0: no limit
+  std::filesystem::path output{};  ///< what stdout is; empty: a file that is read as `out`
+  bool on_terminal = false;  ///< stdout and stderr are a terminal of 80 columns; read as `out`
 };
 
 struct CommandResult {
