@@ -103,17 +103,12 @@ def committed_files():
 
 def scripts():
     """The scripts that write golden files, the one with the models first."""
-    found = [
-        path.name
-        for path in sorted(GOLDEN.glob("make_*.py"))
-        if "from recording import" in path.read_text(encoding="utf-8")
-    ]
-    return sorted(found, key=lambda name: name != FIRST)
+    return sorted((path.name for path in GOLDEN.glob("make_*.py")), key=lambda n: (n != FIRST, n))
 
 
 def run_script(options, name, folder):
     """Runs one script into `folder`; returns the files it made."""
-    if name == "make_smollm2.py":
+    if "model_file" in (GOLDEN / name).read_text(encoding="utf-8"):
         require_smollm2(options)
     if not options.data.exists():
         raise Skip(f"{options.data} is missing")
