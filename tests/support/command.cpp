@@ -63,7 +63,8 @@ void RunningCommand::exec_child(const std::vector<std::string>& arguments,
     const rlimit limits{.rlim_cur = limit, .rlim_max = limit};
     setrlimit(RLIMIT_FSIZE, &limits);
   }
-  const char* command = std::getenv("GRAFT_COMMAND");
+  const char* graft = std::getenv("GRAFT_COMMAND");
+  const char* command = options.program.empty() ? graft : options.program.c_str();
   std::vector<char*> words = {const_cast<char*>("graft")};
   for (const std::string& argument : arguments)
     words.push_back(const_cast<char*>(argument.c_str()));

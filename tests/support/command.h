@@ -15,6 +15,7 @@
 namespace graft::test {
 
 struct CommandOptions {
+  std::filesystem::path program{};                   ///< empty: graft
   std::string input{};                               ///< what stdin holds
   std::map<std::string, std::string> environment{};  ///< added to this process's
   int64_t max_file_bytes = 0;      ///< no file may grow beyond; a full disk. 0: no limit

@@ -151,10 +151,10 @@ TEST_CASE("train: a text is learnt with its end, and tokenizer files are written
   const fs::path model = data("models/tinystories-656k/fp32");
   std::ofstream(scratch / "data.jsonl") << "{\"text\": \"Once upon a time a robot ate soup.\"}\n";
   const fs::path out = scratch / "out";
-  check_exit(run_graft({"train", "--model", model, "--data", scratch / "data.jsonl", "--out", out,
-                        "--max-steps", "40", "--learning-rate", "0.01", "--lr-schedule",
-                        "constant"}),
-             0);
+  check_exit(
+      run_graft({"train", "--model", model, "--data", scratch / "data.jsonl", "--out", out,
+                 "--max-steps", "40", "--learning-rate", "0.01", "--lr-schedule", "constant"}),
+      0);
   CHECK(content_of(out / "tokenizer.json") == content_of(model / "tokenizer.json"));
   const auto json = json_of(run_graft({"generate", "--model", model, "--adapter", out, "--raw",
                                        "--prompt", "", "--max-new-tokens", "50", "--json"}));
