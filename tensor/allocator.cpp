@@ -29,6 +29,7 @@ class CpuAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     void* data = take(size);
     stats_.current += static_cast<int64_t>(size);
+    most_ = std::max(most_, stats_.current);
     stats_.peak = std::max(stats_.peak, stats_.current);
     return data;
   }
@@ -67,6 +68,10 @@ class CpuAllocator final : public Allocator {
       it->second.pop_back();
       return data;
     }
+    // Batches of many lengths need blocks of many sizes: those of earlier ones must not pile up.
+    const int64_t needed = stats_.current + static_cast<int64_t>(size);
+    if (stats_.reserved + static_cast<int64_t>(size) > std::max(most_, needed) / 4 * 5)
+      release_unused();
     void* data = std::aligned_alloc(alignment, size);
     if (data == nullptr) {
       release_unused();
@@ -93,6 +98,7 @@ class CpuAllocator final : public Allocator {
   mutable std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;
   MemoryStats stats_;
+  int64_t most_ = 0;  // highest `current` ever
 };
 
 }  // namespace

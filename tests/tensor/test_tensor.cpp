@@ -85,6 +85,15 @@ TEST_CASE("allocator: counts what is in use and reuses what was freed") {
   CHECK(memory.stats().peak >= memory.stats().current + (4 << 20));
 }
 
+TEST_CASE("allocator: freed blocks of ever new sizes do not pile up") {
+  Allocator& memory = allocator(cpu);
+  memory.trim();
+  constexpr int64_t largest = int64_t{80} << 20;
+  for (int64_t size = largest / 8; size <= largest; size += size / 8)
+    Tensor::empty({size}, DType::u8);
+  CHECK(memory.stats().reserved <= largest / 4 * 5);
+}
+
 TEST_CASE("allocator: more than there is gives OutOfMemory") {
   test::check_contains(test::message_of<OutOfMemory>([] { Tensor::empty({int64_t{1} << 60}); }),
                        "bytes asked for");
