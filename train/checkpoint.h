@@ -63,7 +63,8 @@ struct CheckpointSearch {
 };
 
 /// Reads the manifest of one checkpoint and compares all files with it. Throws FormatError naming
-/// the first file that is missing, of another size, altered or not in the manifest.
+/// the first file that is missing, of another size or altered. Files that the manifest does not
+/// name are not part of the checkpoint.
 CheckpointInfo verify_checkpoint(const std::filesystem::path& folder);
 
 /// All checkpoints of a folder "checkpoints"; empty where there is no such folder.
