@@ -172,6 +172,7 @@ ExitCode run_train(Arguments arguments) {
   const fs::path settings = fs::path(values.out) / "run.toml";
   if (values.resume && !flags.given("config") && fs::exists(settings))
     flags.read_config(settings.string());
+  use_data_folder(values);
   check_train_flags(flags, values);
   apply_model_flags(flags, values.model);
   std::vector<fs::path> inputs = {values.model.model, values.data.path};

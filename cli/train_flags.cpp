@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 
 #include "graft/optim/adamw.h"
 #include "graft/optim/sgd.h"
@@ -149,6 +150,12 @@ void add_train_flags(Flags& flags, TrainFlags& values) {
   });
 }
 
+void use_data_folder(TrainFlags& values) {
+  const bool chosen = !values.validation_data.empty() || values.validation_split.has_value();
+  if (!chosen && std::filesystem::exists(std::filesystem::path(values.data.path) / "valid.jsonl"))
+    values.validation_data = values.data.path;
+}
+
 void check_train_flags(const Flags& flags, const TrainFlags& values) {
   flags.require("data", "the training data, a .jsonl file");
   flags.require("out", "a folder for the adapter and the log");
@@ -162,7 +169,7 @@ void check_train_flags(const Flags& flags, const TrainFlags& values) {
     GRAFT_CHECK(!from_adapter || !flags.typed(flag), ConfigError, "train: --", flag,
                 " describes a new adapter, but --adapter continues one; its own settings apply");
   }
-  const bool validates = flags.given("val-data") || values.validation_split.value_or(0) > 0;
+  const bool validates = !values.validation_data.empty() || values.validation_split.value_or(0) > 0;
   GRAFT_CHECK(validates || values.eval_steps == 0, ConfigError,
               "train: --eval-steps needs validation data: give --val-data or --val-split");
   GRAFT_CHECK(values.early_stop == 0 || (validates && values.eval_steps > 0), ConfigError,

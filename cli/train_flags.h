@@ -65,6 +65,10 @@ struct TrainFlags {
 /// Declares all of them.
 void add_train_flags(Flags& flags, TrainFlags& values);
 
+/// Where --data is a folder with a valid.jsonl and nothing else was chosen, that is the validation
+/// data.
+void use_data_folder(TrainFlags& values);
+
 /// Throws ConfigError where flags are missing or contradict each other.
 void check_train_flags(const Flags& flags, const TrainFlags& values);
 

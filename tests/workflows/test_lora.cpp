@@ -38,6 +38,34 @@ TEST_CASE("train: writes an adapter, a log, a record and checkpoints, and says s
   CHECK(!steps[4].contains("eval_loss"));
 }
 
+TEST_CASE("train: a data folder's valid.jsonl is the validation data, unless another was chosen") {
+  const TemporaryFolder scratch;
+  const fs::path data = scratch / "data";
+  fs::create_directories(data);
+  fs::copy_file(golden("lora_runs/data.jsonl"), data / "train.jsonl");
+  fs::copy_file(golden("lora_runs/data.jsonl"), data / "valid.jsonl");
+  const Arguments run = {"train",
+                         "--model",
+                         golden("models/gqa"),
+                         "--data",
+                         data,
+                         "--max-steps",
+                         "2",
+                         "--eval-steps",
+                         "1",
+                         "--dtype",
+                         "f32",
+                         "--json",
+                         "--target-modules",
+                         "q_proj,v_proj"};
+  const auto validated = [&](const Arguments& more, const char* out) {
+    const CommandResult result = run_graft(joined(joined(run, more), {"--out", scratch / out}));
+    check_exit(result, 0);
+    return json_of(result)["validation_after"]["tokens"].get<int64_t>();
+  };
+  CHECK(validated({}, "a") > validated({"--val-split", "0.1"}, "b"));
+}
+
 TEST_CASE("train: run.json holds settings, checksums and the result") {
   const TemporaryFolder scratch;
   const fs::path out = scratch / "out";
