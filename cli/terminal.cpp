@@ -101,6 +101,10 @@ std::string number_text(double value, int digits) {
   return printed("%.*g", digits, value);
 }
 
+std::string scientific_text(double value) {
+  return printed("%.1e", value);
+}
+
 std::string fixed_text(double value, int decimals) {
   return printed("%.*f", decimals, value);
 }

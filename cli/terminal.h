@@ -44,6 +44,8 @@ std::string byte_text(int64_t nbytes);
 std::string duration_text(double seconds);
 /// A number with so many digits that matter, as %g writes it.
 std::string number_text(double value, int digits = 4);
+/// "1.7e-05".
+std::string scientific_text(double value);
 /// With a fixed number of digits after the point; "nan" and "inf" stay what they are.
 std::string fixed_text(double value, int decimals);
 /// "3.50%"; 0 of 0 is 0%.

@@ -1,7 +1,9 @@
 #include "graft/cli/train_view.h"
 
 #include <algorithm>
+#include <array>
 #include <iostream>
+#include <span>
 
 #include "graft/cli/interrupt.h"
 
@@ -13,6 +15,15 @@ constexpr int64_t lasting_lines = 50;  // of a whole run, at most, besides the f
 std::string padded(std::string text, int width) {
   const int missing = width - display_width(text);
   return std::string(static_cast<size_t>(std::max(missing, 0)), ' ') + std::move(text);
+}
+
+/// The parts that are not empty, with room between.
+std::string joined(std::span<const std::string> parts) {
+  std::string line;
+  for (const std::string& part : parts)
+    if (!part.empty())
+      line += (line.empty() ? "" : "  ") + part;
+  return line;
 }
 
 }  // namespace
@@ -45,16 +56,22 @@ void TrainView::show_live(const std::string& line) {
 
 std::string TrainView::step_line(const train::StepRecord& record) const {
   const std::string total = grouped(record.total_steps);
-  std::string line = "step " + padded(grouped(record.step), display_width(total)) + "/" + total;
-  line += "  loss " + terminal_.bold(padded(fixed_text(record.loss, 4), 7));
-  line += "  grad " + padded(fixed_text(record.grad_norm, 3), 6);
-  line += "  lr " + padded(number_text(record.lr, 3), 8);
-  line += "  " + padded(grouped(static_cast<int64_t>(record.tokens_per_second)), 6) + " tok/s";
-  line += "  " + padded(byte_text(record.rss_bytes), 8);
-  if (record.step < record.total_steps)
-    line += "  left " + duration_text(static_cast<double>(record.total_steps - record.step) *
-                                      seconds_per_step_);
-  return line;
+  const auto speed = static_cast<int64_t>(record.tokens_per_second);
+  const double left = static_cast<double>(record.total_steps - record.step) * seconds_per_step_;
+  std::array parts = {
+      "step " + padded(grouped(record.step), display_width(total)) + "/" + total,
+      "loss " + terminal_.bold(padded(fixed_text(record.loss, 4), 6)),
+      "grad " + padded(fixed_text(record.grad_norm, 2), 5),
+      "lr " + scientific_text(record.lr),
+      padded(grouped(speed), 5) + " tok/s",
+      padded(byte_text(record.rss_bytes), 8),
+      record.step < record.total_steps ? "left " + duration_text(left) : "",
+  };
+  // A narrow terminal gets fewer of them, so that no line is broken.
+  for (const size_t dispensable : {5, 2, 4, 3})
+    if (terminal_.interactive && display_width(joined(parts)) >= terminal_.columns)
+      parts[dispensable].clear();
+  return joined(parts);
 }
 
 void TrainView::on_step(const train::StepRecord& record) {

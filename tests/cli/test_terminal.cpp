@@ -21,6 +21,8 @@ TEST_CASE("terminal: counts, bytes, times and shares as people write them") {
   CHECK(duration_text(860) == "14:20");
   CHECK(duration_text(11275) == "3:07:55");
   CHECK(duration_text(-1) == "-");
+  CHECK(scientific_text(1.7e-5) == "1.7e-05");
+  CHECK(fixed_text(1.0 / 0.0, 4) == "inf");
   CHECK(percent_text(35, 1000) == "3.50%");
   CHECK(percent_text(0, 0) == "0.00%");
   CHECK(percent_text(1, 1) == "100.0%");
