@@ -60,7 +60,4 @@ std::vector<Value> items_of(const Value& value);
 int64_t length_of(const Value& value);
 /// value in container. Throws RenderError.
 bool contains(const Value& container, const Value& value);
-/// Characters of UTF-8 text.
-std::vector<std::string> characters_of(std::string_view text);
-
 }  // namespace graft::text::jinja
