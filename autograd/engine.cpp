@@ -56,12 +56,12 @@ std::vector<std::shared_ptr<Node>> Engine::reachable(const std::shared_ptr<Node>
 Grads Engine::call(Node& node, const Grads& dy) {
   GRAFT_CHECK(node.backward_ != nullptr, Error, "backward: ", node.name_,
               " was already run backward and its saved tensors are gone; run the forward again");
-  uint64_t mask = 0;
-  for (size_t i = 0; i < std::min<size_t>(node.inputs_.size(), 64); ++i)
-    mask |= uint64_t{node.inputs_[i].node != nullptr} << i;
+  std::vector<bool> needed;
+  for (const Edge& input : node.inputs_)
+    needed.push_back(input.node != nullptr);
   // The closure dies with this call, and the activations it keeps with it.
   const Backward backward = std::exchange(node.backward_, nullptr);
-  Grads grads = backward(dy, Needs(mask));
+  Grads grads = backward(dy, Needs(std::move(needed)));
   GRAFT_CHECK(grads.size() == node.inputs_.size(), Error, "backward: ", node.name_, " returned ",
               grads.size(), " gradients for ", node.inputs_.size(), " inputs");
   return grads;

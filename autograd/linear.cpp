@@ -85,9 +85,9 @@ Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const Tensor&
   if (needs[0])
     grads[0] = input_gradient(dy, w, terms, gs);
   if (needs[1])
-    grads[1] = ops::matmul(dy_rows.transpose(0, 1), flat(x));
+    grads[1] = ops::matmul(dy_rows.transpose(0, 1), flat(x), 1, w.dtype());
   if (needs[2])
-    grads[2] = ops::sum_rows(dy);
+    grads[2] = ops::sum_rows(dy).to(w.dtype());
   return grads;
 }
 
@@ -95,6 +95,8 @@ Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const Tensor&
 
 Variable linear(const Variable& x, const Variable& w, const Variable& bias,
                 std::span<const LowRank> terms) {
+  GRAFT_CHECK(!bias.defined() || bias.value().defined(), ShapeError,
+              "linear: the bias has no numbers; load them first");
   std::vector<Variable> inputs{x, w, bias};
   std::vector<Tensor> us;
   std::vector<Tensor> bs;

@@ -14,7 +14,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <utility>
 #include <vector>
 
 #include "graft/autograd/variable.h"
@@ -28,14 +28,14 @@ using Grads = std::vector<Tensor>;
 /// Which inputs need a gradient.
 class Needs {
  public:
-  explicit Needs(uint64_t mask) : mask_(mask) {}
-  bool operator[](size_t input) const { return input < 64 ? (mask_ >> input) & 1 : true; }
+  explicit Needs(std::vector<bool> needed) : needed_(std::move(needed)) {}
+  bool operator[](size_t input) const { return needed_[input]; }
 
  private:
-  uint64_t mask_;
+  std::vector<bool> needed_;
 };
 
-using Backward = std::function<Grads(const Grads& dy, Needs needs)>;
+using Backward = std::function<Grads(const Grads& dy, const Needs& needs)>;
 
 /// A tensor kept for backward. Its storage counts in MemoryStats::saved, once however often saved.
 class Saved {

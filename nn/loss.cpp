@@ -129,6 +129,12 @@ Loss chunked_cross_entropy(const Variable& hidden, const Tensor& labels, const L
               ", (B,T,D) expected");
   check_dtype("cross_entropy", "labels", labels, DType::i64);
   check_shape("cross_entropy", "labels", labels, {hidden.shape()[0], hidden.shape()[1]});
+  if (context.dropout.sample.defined()) {
+    for (const Tensor* rows : {&context.dropout.sample, &context.dropout.position}) {
+      check_dtype("cross_entropy", "the context's sample or position", *rows, DType::i64);
+      check_shape("cross_entropy", "the context's sample or position", *rows, {labels.numel()});
+    }
+  }
   const Tensor flat_labels = labels.contiguous().view({-1});
   const std::vector<int64_t> rows = labelled_rows(flat_labels, head.out_features());
   Chunks chunks =

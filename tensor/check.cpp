@@ -3,6 +3,7 @@
 namespace graft {
 
 void check_same(const char* operation, const Tensor& a, const Tensor& b) {
+  GRAFT_CHECK(a.defined() && b.defined(), ShapeError, operation, ": a tensor is undefined");
   GRAFT_CHECK(a.shape() == b.shape(), ShapeError, operation, ": shapes differ: ", a.shape(),
               " and ", b.shape());
   GRAFT_CHECK(a.dtype() == b.dtype(), DTypeError, operation, ": dtypes differ: ", a.dtype(),

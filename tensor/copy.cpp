@@ -8,11 +8,13 @@ constinit Slot<CopyArgs> copy_slot("copy");
 namespace ops {
 
 void fill_(Tensor& y, double value) {
+  GRAFT_CHECK(y.defined(), ShapeError, "fill: the tensor is undefined");
   if (y.numel() > 0)
     fill_slot(y.device(), {y.as_view(), value});
 }
 
 void copy_(Tensor& y, const Tensor& x) {
+  GRAFT_CHECK(x.defined() && y.defined(), ShapeError, "copy: a tensor is undefined");
   GRAFT_CHECK(x.shape() == y.shape(), ShapeError, "copy: from ", x.shape(), " to ", y.shape());
   GRAFT_CHECK(x.device() == y.device(), DeviceError, "copy: from ", x.device(), " to ", y.device());
   if (y.numel() > 0)

@@ -136,7 +136,7 @@ void parallel_for(int64_t n, int64_t grain,
       body(block * grain, std::min(n, (block + 1) * grain));
   };
   std::unique_lock lock(pool().in_use, std::defer_lock);
-  if (blocks <= 1 || inside_parallel_for || !lock.try_lock() || pool().threads->size() == 1)
+  if (blocks <= 1 || inside_parallel_for || pool().threads->size() == 1 || !lock.try_lock())
     return run_blocks(0, blocks);
   const int64_t threads = pool().threads->size();
   pool().threads->run(

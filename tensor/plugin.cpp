@@ -1,9 +1,11 @@
 #include "graft/tensor/plugin.h"
 
+#include <algorithm>
 #include <dlfcn.h>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "graft/tensor/error.h"
@@ -48,12 +50,26 @@ void check(const std::string& path, const Request& request) {
               "; build it against this graft's headers");
 }
 
+/// Throws ConfigError where a slot would get more kernels than it holds.
+void check_room(const std::string& path, const std::vector<Request>& requests) {
+  for (const Request& request : requests) {
+    const auto same = std::ranges::count_if(requests, [&](const Request& other) {
+      return other.slot == request.slot && other.device_kind == request.device_kind;
+    });
+    const auto kind = static_cast<DeviceKind>(request.device_kind);
+    const auto there = static_cast<int64_t>(registry().find(request.slot)->kernels(kind).size());
+    GRAFT_CHECK(there + same <= SlotBase::max_kernels, ConfigError, "plug-in ", path, ": ", same,
+                " kernels for slot ", request.slot, ", which has ", there, " of at most ",
+                SlotBase::max_kernels);
+  }
+}
+
 }  // namespace
 
 void load_plugin(const std::string& path) {
   // A bare name would be searched for in the system's library folders.
   const std::string file = std::filesystem::absolute(path).string();
-  const std::unique_ptr<void, int (*)(void*)> library(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL),
+  std::unique_ptr<void, int (*)(void*)> library(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL),
                                                       [](void* handle) { return dlclose(handle); });
   GRAFT_CHECK(library != nullptr, IoError, "plug-in ", path, ": ", dlerror());
   const auto entry = reinterpret_cast<graft_plugin_function>(dlsym(library.get(), "graft_plugin"));
@@ -68,12 +84,12 @@ void load_plugin(const std::string& path) {
               "; build it again");
   for (const Request& request : requests)
     check(path, request);
+  check_room(path, requests);
   for (const Request& request : requests)
     registry()
         .find(request.slot)
         ->add(static_cast<DeviceKind>(request.device_kind), {request.kernel, request.name});
-  // The kernels stay in use until the process ends.
-  dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  std::ignore = library.release();  // the kernels stay in use until the process ends
 }
 
 }  // namespace graft

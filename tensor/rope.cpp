@@ -45,6 +45,8 @@ Tensor rope(const Tensor& x, const RopeTables& tables, bool inverse) {
   GRAFT_CHECK(x.rank() == 4, ShapeError, "rope: x is ", x.shape(), ", (B,T,H,D) expected");
   const int64_t tokens = x.dim(0) * x.dim(1);
   GRAFT_CHECK(x.dim(3) % 2 == 0, ShapeError, "rope: head size ", x.dim(3), " is odd");
+  check_dtype("rope", "cos", tables.cos, accumulator_dtype(x.dtype()));
+  check_dtype("rope", "sin", tables.sin, accumulator_dtype(x.dtype()));
   check_shape("rope", "cos", tables.cos, {tokens, x.dim(3) / 2});
   check_shape("rope", "sin", tables.sin, {tokens, x.dim(3) / 2});
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());

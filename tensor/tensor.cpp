@@ -74,6 +74,7 @@ Tensor Tensor::view(std::initializer_list<int64_t> sizes) const {
 }
 
 Tensor Tensor::view(const Shape& shape) const {
+  check_defined();
   GRAFT_CHECK(shape.numel() == numel(), ShapeError, "view: ", shape_, " has ", numel(),
               " elements, ", shape, " has ", shape.numel());
   GRAFT_CHECK(is_contiguous(), ShapeError, "view: ", shape_,
@@ -101,16 +102,19 @@ Tensor Tensor::slice(int i, int64_t begin, int64_t end) const {
 }
 
 Tensor Tensor::contiguous() const {
+  check_defined();
   return is_contiguous() ? *this : clone();
 }
 
 Tensor Tensor::clone() const {
+  check_defined();
   Tensor result = empty(shape_, dtype_, device());
   ops::copy_(result, *this);
   return result;
 }
 
 Tensor Tensor::to(DType dtype) const {
+  check_defined();
   if (dtype == dtype_)
     return *this;
   Tensor result = empty(shape_, dtype, device());
@@ -147,11 +151,15 @@ TensorView Tensor::as_view() const {
 }
 
 void* Tensor::checked_data(DType wanted) const {
-  GRAFT_CHECK(defined(), ShapeError, "tensor: undefined tensor used");
+  check_defined();
   GRAFT_CHECK(wanted == dtype_, DTypeError, "tensor: data asked for as ", wanted,
               ", the tensor holds ", dtype_);
   return static_cast<std::byte*>(storage_->data()) +
          static_cast<size_t>(offset_) * element_size(dtype_);
+}
+
+void Tensor::check_defined() const {
+  GRAFT_CHECK(defined(), ShapeError, "tensor: undefined tensor used");
 }
 
 void Tensor::check_span() const {

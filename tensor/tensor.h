@@ -64,7 +64,7 @@ class Tensor {
   /// A row-major copy with its own storage.
   Tensor clone() const;
   /// This tensor if it has that dtype already, else a converted row-major copy. Float to float
-  /// rounds to nearest even.
+  /// rounds to nearest even, f64 to 16 bits by way of f32.
   Tensor to(DType dtype) const;
 
   /// First element. Throws DTypeError where T is not the dtype. Writing needs the non-const form,
@@ -101,6 +101,7 @@ class Tensor {
  private:
   void* checked_data(DType wanted) const;
   void check_span() const;
+  void check_defined() const;
 
   std::shared_ptr<Storage> storage_;
   Shape shape_;

@@ -106,8 +106,13 @@ struct RunningSoftmax {
   /// Turns a row of scores into exp(score - largest so far) and rescales what was summed before.
   void update(int64_t i, C* scores, int64_t keys) {
     const C before = largest[static_cast<size_t>(i)];
-    const C now = std::max(before, *std::max_element(scores, scores + keys));
-    if (now == -std::numeric_limits<C>::infinity()) {
+    C now = before;
+    bool sees_a_key = false;
+    for (int64_t j = 0; j < keys; ++j) {
+      now = std::max(now, scores[j]);
+      sees_a_key |= scores[j] != -std::numeric_limits<C>::infinity();  // a NaN is seen
+    }
+    if (!sees_a_key) {
       std::fill_n(scores, keys, C(0));
       return;
     }
@@ -131,7 +136,7 @@ struct RunningSoftmax {
     const C sum = total[static_cast<size_t>(i)];
     C* row = values.data() + i * width;
     for (int64_t d = 0; d < width; ++d)
-      row[d] = sum > 0 ? row[d] / sum : C(0);
+      row[d] = sum == 0 ? C(0) : row[d] / sum;
     return largest[static_cast<size_t>(i)] + std::log(sum);
   }
 
@@ -214,7 +219,7 @@ class BackwardTile {
         delta += dout.data[i * dout.row_stride + d] * out.data[i * out.row_stride + d];
       C* p = probabilities.data() + i * key_block;
       C* ds = score_grads.data() + i * key_block;
-      const bool saw_a_key = std::isfinite(lse[i]);
+      const bool saw_a_key = lse[i] != -std::numeric_limits<C>::infinity();
       for (int64_t j = 0; j < keys; ++j) {
         p[j] = saw_a_key ? std::exp(p[j] - lse[i]) : C(0);
         ds[j] = p[j] * (ds[j] - delta);

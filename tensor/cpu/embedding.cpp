@@ -1,6 +1,8 @@
 #include "graft/tensor/embedding.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
@@ -23,19 +25,38 @@ KernelStatus embedding(const EmbeddingArgs& args) {
   });
 }
 
-/// Parallel over columns: tokens add up in order whatever the number of threads.
+/// Tokens by id, those of one id in order.
+std::vector<int64_t> tokens_by_id(const int64_t* ids, int64_t tokens) {
+  std::vector<int64_t> order(static_cast<size_t>(tokens));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::ranges::stable_sort(order, {}, [ids](int64_t token) { return ids[token]; });
+  return order;
+}
+
+/// Each row's gradients are summed in the accumulator's type, tokens in order, and rounded once;
+/// parallel over columns, so the bits do not depend on the number of threads.
 KernelStatus embedding_backward(const EmbeddingBackwardArgs& args) {
   if (!contiguous(args.dy, args.ids, args.dtable))
     return KernelStatus::unsupported;
   return visit_float(args.dy.dtype, [&]<class T>() {
     using C = accumulator_t<T>;
+    constexpr int64_t columns = 128;
     const int64_t width = args.dy.sizes[1];
-    parallel_for(width, 128, [&](int64_t begin, int64_t end) {
-      for (int64_t token = 0; token < args.ids.sizes[0]; ++token) {
-        const T* dy = args.dy.as<T>() + token * width;
-        T* row = args.dtable.as<T>() + args.ids.as<int64_t>()[token] * width;
+    const int64_t* ids = args.ids.as<int64_t>();
+    const std::vector<int64_t> order = tokens_by_id(ids, args.ids.sizes[0]);
+    parallel_for(width, columns, [&](int64_t begin, int64_t end) {
+      for (size_t first = 0, last = 0; first < order.size(); first = last) {
+        T* row = args.dtable.as<T>() + ids[order[first]] * width;
+        C sums[columns];
         for (int64_t j = begin; j < end; ++j)
-          row[j] = T(static_cast<C>(row[j]) + static_cast<C>(dy[j]));
+          sums[j - begin] = static_cast<C>(row[j]);
+        for (; last < order.size() && ids[order[last]] == ids[order[first]]; ++last) {
+          const T* dy = args.dy.as<T>() + order[last] * width;
+          for (int64_t j = begin; j < end; ++j)
+            sums[j - begin] += static_cast<C>(dy[j]);
+        }
+        for (int64_t j = begin; j < end; ++j)
+          row[j] = T(sums[j - begin]);
       }
     });
     return KernelStatus::done;

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "graft/tensor/attention.h"
+#include "graft/tensor/copy.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tests/support/kernels.h"
 #include "graft/tests/support/test.h"
@@ -147,6 +148,28 @@ TEST_CASE("attention: the bits do not depend on the number of threads") {
   for (size_t i = 0; i < one.size(); ++i)
     CHECK(test::same_bits(one[i], three[i]));
   set_thread_count(2);
+}
+
+TEST_CASE("attention: what is not finite stays visible, forward and backward") {
+  for (const double bad : {std::nan(""), 1e30}) {
+    Tensor q = random_tensor({1, 2, 1, 4}, 1);
+    const Tensor k = Tensor::full({1, 2, 1, 4}, 1e30);
+    const Tensor v = random_tensor({1, 2, 1, 4}, 3);
+    ops::fill_(q, bad);
+    const auto forward = ops::attention(q, k, v, {}, 1);
+    CHECK(std::isnan(forward.out.to_vector()[0]));
+    const auto [dq, dk, dv] = ops::attention_backward(v, q, k, v, {}, 1, forward);
+    CHECK(std::isnan(dv.to_vector()[0]));
+  }
+}
+
+TEST_CASE("attention: no queries leave zeros as the gradients of keys and values") {
+  const Tensor q = Tensor::empty({1, 0, 2, 4});
+  const Tensor k = random_tensor({1, 3, 2, 4}, 1);
+  const auto forward = ops::attention(q, k, k, {}, 1);
+  const auto [dq, dk, dv] = ops::attention_backward(q, q, k, k, {}, 1, forward);
+  CHECK(dk.to_vector() == std::vector<double>(24, 0.0));
+  CHECK(dv.to_vector() == std::vector<double>(24, 0.0));
 }
 
 TEST_CASE("attention: says what does not fit") {

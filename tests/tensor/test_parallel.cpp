@@ -1,6 +1,7 @@
 #include <atomic>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "graft/tensor/parallel.h"
 #include "graft/tests/support/test.h"
