@@ -74,7 +74,8 @@ Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, cons
                const std::function<void(size_t row, const std::string& piece)>& show) {
   std::vector<Row> rows(prompts.ids.size(), Row(tokenizer, flags));
   for (size_t row = 0; prompts.goes_on && row < rows.size(); ++row)
-    rows[row].decoder.push(prompts.ids[row].back());  // what it says is the prompt's
+    if (!prompts.ids[row].empty())
+      rows[row].decoder.push(prompts.ids[row].back());  // what it says is the prompt's
   const auto add = [&](size_t row, const std::string& piece) {
     rows[row].text += piece;
     if (!piece.empty())

@@ -37,7 +37,7 @@ int64_t bytes_in(const fs::path& folder) {
 }
 
 void convert(const ConvertFlags& values) {
-  const OutPolicy policy = values.overwrite ? OutPolicy::overwrite : OutPolicy::must_be_empty;
+  const OutPolicy policy = values.overwrite ? OutPolicy::replace_files : OutPolicy::must_be_empty;
   check_out_folder(values.out, policy, {values.from});
   const DType dtype = dtype_named(values.dtype);
   const text::Tokenizer tokenizer = text::Tokenizer::load(values.from);

@@ -59,6 +59,14 @@ std::string content_of(const fs::path& folder) {
   return names.size() > 3 ? concat(text, " and ", names.size() - 3, " more") : text;
 }
 
+/// True where a run of graft wrote into the folder. Others' files are neither resumed nor replaced.
+bool holds_run(const fs::path& folder) {
+  for (const char* name : {"run.json", "run.toml", "log.jsonl", "checkpoints"})
+    if (fs::exists(folder / name))
+      return true;
+  return false;
+}
+
 void remove_run(const fs::path& folder) {
   std::vector<fs::path> old;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
@@ -88,6 +96,10 @@ void check_out_folder(const fs::path& folder, OutPolicy policy,
               folder.string(), " is not empty (", content_of(folder),
               "); choose another folder, or add --resume to continue the run in it or --overwrite "
               "to replace it");
+  const bool is_for_runs = policy == OutPolicy::resume || policy == OutPolicy::overwrite;
+  GRAFT_CHECK(!is_for_runs || fs::is_empty(folder) || holds_run(folder), ConfigError, "--out ",
+              folder.string(), " holds no run of graft (", content_of(folder),
+              "); choose another folder, or empty this one yourself");
 }
 
 RunFolder::RunFolder(fs::path folder, OutPolicy policy) : path_(std::move(folder)) {

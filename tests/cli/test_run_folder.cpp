@@ -33,6 +33,10 @@ TEST_CASE("out folder: one that is not empty needs --resume or --overwrite") {
   test::check_contains(message, "is not empty (a, b, c and 1 more)");
   test::check_contains(message, "--resume");
   test::check_contains(message, "--overwrite");
+  for (const OutPolicy policy : {OutPolicy::resume, OutPolicy::overwrite})
+    test::check_contains(refusal(out, policy), "holds no run of graft (a, b, c and 1 more)");
+  check_out_folder(out, OutPolicy::replace_files, {});
+  write(out / "run.json");
   check_out_folder(out, OutPolicy::resume, {});
   check_out_folder(out, OutPolicy::overwrite, {});
   test::check_contains(refusal(out / "a", OutPolicy::overwrite), "is a file");
