@@ -34,6 +34,15 @@ void add_losses(const Tensor& per_token, std::span<const Pick> picks, std::vecto
   }
 }
 
+/// Throws NonFiniteError where a sample's loss is not a number: it must count neither as the best
+/// nor as a result.
+void check_finite(std::span<const text::Sample> samples, const std::vector<double>& sums) {
+  for (size_t i = 0; i < sums.size(); ++i)
+    GRAFT_CHECK(std::isfinite(sums[i]), NonFiniteError, "evaluate: the loss of sample ", i + 1,
+                " (line ", samples[i].line, " of the data) is ", sums[i],
+                "; the weights or the learning rate have gone wrong");
+}
+
 }  // namespace
 
 std::optional<Evaluation> evaluate(const nn::CausalLM& model, std::span<const text::Sample> samples,
@@ -58,6 +67,7 @@ std::optional<Evaluation> evaluate(const nn::CausalLM& model, std::span<const te
     if (options.progress && !options.progress(result.samples, static_cast<int64_t>(picks.size())))
       return std::nullopt;
   }
+  check_finite(samples, sums);
   result.loss = std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(result.tokens);
   result.perplexity = std::exp(result.loss);
   return result;

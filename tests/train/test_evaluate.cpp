@@ -95,6 +95,16 @@ TEST_CASE("evaluate: it reports progress and gives up when told to") {
   CHECK(seen == std::vector<int64_t>{3, 6});
 }
 
+TEST_CASE("evaluate: a loss that is not a number is an error that names the sample") {
+  TinyRun run;
+  for (const auto& parameter : nn::named_parameters(run.model))
+    if (parameter.path.ends_with("lora_B.weight"))
+      parameter.member->load(Tensor::full(parameter.member->shape(), std::nan("")));
+  test::check_contains(
+      test::message_of<NonFiniteError>([&] { evaluate(run.model, golden_samples(3)); }),
+      "the loss of sample 1 (line 1 of the data) is");
+}
+
 TEST_CASE("evaluate: samples that do not fit are refused, and so is an empty batch") {
   const TinyRun run;
   test::check_contains(test::message_of<ConfigError>([&] { evaluate(run.model, {}); }),
