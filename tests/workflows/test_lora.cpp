@@ -1,6 +1,6 @@
 // LoRA fine-tuning from data to answers, through the command and through the library.
 
-#include <map>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "graft/io/safetensors.h"
@@ -132,6 +132,42 @@ TEST_CASE("train: the dry run prints the plan with its modules and writes nothin
     parameters += module["parameters"].get<int64_t>();
   CHECK(plan["trainable_parameters"] == parameters);
   CHECK(!fs::exists(scratch / "out"));
+}
+
+TEST_CASE("train: --max-seq-len cuts samples, and the plan says how many") {
+  const TemporaryFolder scratch;
+  Arguments arguments = joined(short_run(scratch / "out"), {"--dry-run", "--json"});
+  CHECK(json_of(run_graft(arguments))["data"]["cut"] == 0);
+  std::replace(arguments.begin(), arguments.end(), std::string("64"), std::string("20"));
+  const auto data = json_of(run_graft(arguments))["data"];
+  CHECK(data["cut"].get<int64_t>() > 0);
+  CHECK(data["longest"] == 20);
+}
+
+TEST_CASE("train: --loss-on decides what is learnt") {
+  const TemporaryFolder scratch;
+  const fs::path model = data("models/stories260k/hf");
+  std::ofstream(scratch / "data.jsonl")
+      << "{\"prompt\": \"Once upon a time\", \"completion\": \" a robot ate soup.\"}\n";
+  const auto plan = [&](const Arguments& more) {
+    return json_of(run_graft(joined({"train", "--model", model, "--data", scratch / "data.jsonl",
+                                     "--out", scratch / "out", "--dry-run", "--json"},
+                                    more)))["data"];
+  };
+  const auto usual = plan({}), all = plan({"--loss-on", "all"});
+  CHECK(usual["loss_on"] == "completion");
+  CHECK(usual["tokens"] == all["tokens"]);
+  CHECK(usual["trained_tokens"].get<int64_t>() < all["trained_tokens"].get<int64_t>());
+}
+
+TEST_CASE("train: --keep is how many checkpoints stay") {
+  const TemporaryFolder scratch;
+  check_exit(
+      run_graft({"train", "--model", golden("models/gqa"), "--data", golden("lora_runs/data.jsonl"),
+                 "--out", scratch / "out", "--max-steps", "8", "--save-steps", "1", "--keep", "5"}),
+      0);
+  const auto checkpoints = fs::directory_iterator(scratch / "out" / "checkpoints");
+  CHECK(std::distance(begin(checkpoints), end(checkpoints)) == 5);
 }
 
 TEST_CASE("eval: the adapter that was trained has a lower loss than its base") {

@@ -129,6 +129,9 @@ TEST_CASE("resume: other settings are refused by name, and nothing is changed") 
       run_graft({"train", "--resume", "--out", out, "--grad-accum", "4", "--lora-r", "8"});
   check_exit(result, 2);
   check_contains(result.err, "grad-accum");
+  const CommandResult alpha = run_graft({"train", "--resume", "--out", out, "--lora-alpha", "8"});
+  check_exit(alpha, 2);
+  check_contains(alpha.err, "adapter is ");
   CHECK(snapshot(out) == before);
 }
 
