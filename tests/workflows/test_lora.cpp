@@ -136,12 +136,18 @@ TEST_CASE("train: the dry run prints the plan with its modules and writes nothin
 
 TEST_CASE("train: --max-seq-len cuts samples, and the plan says how many") {
   const TemporaryFolder scratch;
-  Arguments arguments = joined(short_run(scratch / "out"), {"--dry-run", "--json"});
-  CHECK(json_of(run_graft(arguments))["data"]["cut"] == 0);
-  std::replace(arguments.begin(), arguments.end(), std::string("64"), std::string("20"));
-  const auto data = json_of(run_graft(arguments))["data"];
-  CHECK(data["cut"].get<int64_t>() > 0);
-  CHECK(data["longest"] == 20);
+  std::ofstream(scratch / "data.jsonl") << "{\"input_ids\": [1, 2, 3, 4, 5, 6]}\n"
+                                        << "{\"input_ids\": [7, 8, 9]}\n";
+  const auto plan = [&](const std::string& length) {
+    return json_of(run_graft({"train", "--model", golden("models/gqa"), "--data",
+                              scratch / "data.jsonl", "--out", scratch / "out", "--dry-run",
+                              "--json", "--max-seq-len", length}))["data"];
+  };
+  CHECK(plan("6")["cut"] == 0);
+  CHECK(plan("6")["tokens"] == 9);
+  CHECK(plan("4")["cut"] == 1);
+  CHECK(plan("4")["tokens"] == 7);
+  CHECK(plan("4")["longest"] == 4);
 }
 
 TEST_CASE("train: --loss-on decides what is learnt") {
