@@ -15,7 +15,7 @@ enum class ExitCode : int {
   non_finite = 5,  ///< a loss or gradient became NaN or infinite
   out_of_memory = 6,
   interrupted = 130,  ///< SIGINT, after the work so far was saved
-  terminated = 143,   ///< SIGTERM, after the work so far was saved
+  terminated = 143,   ///< SIGTERM or SIGHUP, after the work so far was saved
 };
 
 /// The exit code of an error that ended a verb.

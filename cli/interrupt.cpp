@@ -30,10 +30,18 @@ void watch_signals() {
   // Without SA_RESTART: a prompt that waits for a line returns.
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup = {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN)
+    sigaction(SIGHUP, &action, nullptr);
   action.sa_handler = remember_save;
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);
   signal(SIGXFSZ, SIG_IGN);
+}
+
+void survive_broken_pipes() {
+  signal(SIGPIPE, SIG_IGN);
 }
 
 bool stop_requested() {
@@ -49,7 +57,7 @@ void clear_stop_request() {
 }
 
 ExitCode interrupted_exit_code() {
-  return signal_seen.load() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
+  return signal_seen.load() == SIGINT ? ExitCode::interrupted : ExitCode::terminated;
 }
 
 }  // namespace graft::cli

@@ -6,10 +6,14 @@
 
 namespace graft::cli {
 
-/// From here on the first SIGINT or SIGTERM is remembered and a second one ends the process at
-/// once; SIGUSR1 asks for a checkpoint. SIGXFSZ is ignored, so that a file size limit is an error
-/// of write() like a full disk, and SIGPIPE is left as it is: `graft generate | head` ends quietly.
+/// From here on the first SIGINT, SIGTERM or SIGHUP (unless nohup ignores it) is remembered and a
+/// second one ends the process at once; SIGUSR1 asks for a checkpoint. SIGXFSZ is ignored, so that
+/// a file size limit is an error of write() like a full disk. SIGPIPE is left as it is: `graft
+/// generate | head` ends quietly.
 void watch_signals();
+
+/// Lets the work go on where nobody reads its output any more.
+void survive_broken_pipes();
 
 /// True once a signal has arrived.
 bool stop_requested();

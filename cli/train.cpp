@@ -125,6 +125,7 @@ void Training::print_outcome() const {
 ExitCode Training::run() {
   std::cerr << start_panel(values_, setup_, terminal_) << std::endl;
   watch_signals();
+  survive_broken_pipes();
   const RunFolder folder(values_.out, values_.out_policy());
   train::CheckpointStore store(folder / "checkpoints", *setup_.weights,
                                {.keep = values_.keep, .fingerprint = setup_.fingerprint});

@@ -20,8 +20,9 @@ constexpr std::array lora_flags = {"lora-r",           "lora-alpha",      "lora-
                                    "init-lora-weights"};
 
 void add_validation_flags(Flags& flags, TrainFlags& values) {
-  flags.add("val-data", values.validation_data, "FILE|DIR",
-            "validation data: a .jsonl file, or a folder with valid.jsonl, as --data may be");
+  flags.add(
+      "val-data", values.validation_data, "FILE|DIR",
+      "validation data: a .jsonl file, or a folder with valid.jsonl; default: that of --data");
   flags.add("val-split", values.validation_split, "R",
             "share of --data that is kept out of training for validation, e.g. 0.1", {0, 0.9});
   flags.add("no-shuffle", values.no_shuffle, "take the samples in the order of the file");

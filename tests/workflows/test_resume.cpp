@@ -1,6 +1,7 @@
 // Runs that are stopped and continued are the runs that were never stopped, to the byte.
 
 #include <csignal>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "graft/tests/workflows/workflow.h"
@@ -173,4 +174,36 @@ TEST_CASE("train: SIGUSR1 saves a checkpoint and the run goes on") {
   for (size_t at = 0; (at = result.err.find("saved ", at)) != std::string::npos; ++at)
     ++count;
   CHECK(count == 4);  // 30, 60, 90 and the one asked for
+}
+
+TEST_CASE("train: SIGHUP, a terminal that was closed, saves like SIGTERM") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  check_exit(interrupt(interruptible_run(out), out, SIGHUP, 5), 143);
+  const int64_t stopped_at = steps_of(out).back()["step"];
+  REQUIRE(stopped_at < 90);
+  CHECK(fs::exists(out / "checkpoints" / ("step-" + std::to_string(stopped_at))));
+}
+
+TEST_CASE("train: under nohup the run goes on after SIGHUP") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  const fs::path graft = fs::absolute(std::getenv("GRAFT_COMMAND"));
+  RunningCommand command(joined({graft}, interruptible_run(out)), {.program = "/usr/bin/nohup"});
+  command.wait_for_lines(out / "log.jsonl", 5);
+  command.send(SIGHUP);
+  check_exit(command.finish(), 0);
+  CHECK(steps_of(out).size() == 90);
+}
+
+TEST_CASE("train: a run goes on where nobody reads its output any more") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  const fs::path graft = fs::absolute(std::getenv("GRAFT_COMMAND"));
+  const CommandResult result =
+      run_graft(joined({"-c", "\"$@\" 2>&1 | head -n 1", "sh", graft}, short_run(out)),
+                {.program = "/bin/sh"});
+  check_exit(result, 0);
+  CHECK(steps_of(out).size() == 12);
+  CHECK(fs::exists(out / "adapter_model.safetensors"));
 }
