@@ -72,6 +72,7 @@ std::vector<std::string> verb_names() {
 }
 
 ExitCode run_command(Arguments arguments) {
+  survive_file_size_limits();
   try {
     const ExitCode code = dispatch(arguments);
     // A full disk behind stdout shows only here.

@@ -9,9 +9,10 @@
 #include "graft/cli/model_flags.h"
 #include "graft/cli/run_folder.h"
 #include "graft/cli/terminal.h"
+#include "graft/io/file.h"
+#include "graft/io/folder_commit.h"
 #include "graft/models/load.h"
 #include "graft/models/save.h"
-#include "graft/nn/module.h"
 #include "graft/tensor/error.h"
 #include "graft/text/tokenizer.h"
 
@@ -40,23 +41,26 @@ void convert(const ConvertFlags& values) {
   const OutPolicy policy = values.overwrite ? OutPolicy::replace_files : OutPolicy::must_be_empty;
   check_out_folder(values.out, policy, {values.from});
   const DType dtype = dtype_named(values.dtype);
+  const int64_t parameters = models::describe(values.from).parameters;
+  io::check_free_space(values.out, parameters * static_cast<int64_t>(element_size(dtype)));
   const text::Tokenizer tokenizer = text::Tokenizer::load(values.from);
   const auto model = models::load(values.from, {.dtype = dtype, .progress = loading_progress()});
   const RunFolder folder(values.out, policy);
-  tokenizer.save(folder.path());
-  models::save_pretrained(*model, folder.path(), {.dtype = dtype});
-  const int64_t parameters = nn::count_parameters(*model);
+  io::FilesCommit commit(folder.path());
+  tokenizer.save(commit.path());
+  models::save_pretrained(*model, commit.path(), {.dtype = dtype});
+  const int64_t nbytes = bytes_in(commit.path());
+  commit.commit("config.json", models::is_weight_file);
   if (values.json) {
     const io::Json json = {{"out", values.out},
                            {"parameters", parameters},
                            {"dtype", values.dtype},
-                           {"bytes", bytes_in(folder.path())}};
+                           {"bytes", nbytes}};
     std::cout << io::to_text(json) << "\n";
     return;
   }
   std::cout << "wrote " << values.out << ": " << grouped(parameters) << " parameters as "
-            << values.dtype << ", tokenizer and configuration, "
-            << byte_text(bytes_in(folder.path())) << "\n";
+            << values.dtype << ", tokenizer and configuration, " << byte_text(nbytes) << "\n";
 }
 
 }  // namespace
@@ -70,7 +74,7 @@ ExitCode run_convert(Arguments arguments) {
   flags.choice("to", values.to, {"hf"}, "the form to write");
   flags.add("out", values.out, "DIR", "the folder to write");
   flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the weights in the file");
-  flags.add("overwrite", values.overwrite, "replace what is in --out");
+  flags.add("overwrite", values.overwrite, "replace the model in --out; other files stay");
   flags.add("json", values.json, "print the result as one JSON object");
   flags.examples({"graft convert --from model.gguf --out model"});
   if (!flags.parse(arguments)) {

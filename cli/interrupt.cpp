@@ -37,6 +37,9 @@ void watch_signals() {
   action.sa_handler = remember_save;
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);
+}
+
+void survive_file_size_limits() {
   signal(SIGXFSZ, SIG_IGN);
 }
 

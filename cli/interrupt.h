@@ -7,10 +7,12 @@
 namespace graft::cli {
 
 /// From here on the first SIGINT, SIGTERM or SIGHUP (unless nohup ignores it) is remembered and a
-/// second one ends the process at once; SIGUSR1 asks for a checkpoint. SIGXFSZ is ignored, so that
-/// a file size limit is an error of write() like a full disk. SIGPIPE is left as it is: `graft
-/// generate | head` ends quietly.
+/// second one ends the process at once; SIGUSR1 asks for a checkpoint. SIGPIPE is left as it is:
+/// `graft generate | head` ends quietly.
 void watch_signals();
+
+/// Makes a file size limit an error of write(), like a full disk. For every verb.
+void survive_file_size_limits();
 
 /// Lets the work go on where nobody reads its output any more.
 void survive_broken_pipes();

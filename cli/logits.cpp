@@ -9,6 +9,7 @@
 #include "graft/cli/commands.h"
 #include "graft/cli/flags.h"
 #include "graft/cli/model_flags.h"
+#include "graft/cli/run_folder.h"
 #include "graft/cli/terminal.h"
 #include "graft/io/safetensors.h"
 #include "graft/tensor/error.h"
@@ -57,6 +58,8 @@ ExitCode run_logits(Arguments arguments) {
   flags.add("data", data, "FILE.jsonl", "lines of {\"input_ids\": [1, 2, 3]}");
   flags.add("out", out, "FILE.safetensors", "the file to write; an older one is replaced");
   flags.add("json", as_json, "print the result as one JSON object");
+  flags.config_file();
+  flags.not_a_setting("json");
   if (!flags.parse(arguments)) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
@@ -64,6 +67,10 @@ ExitCode run_logits(Arguments arguments) {
   flags.require("data", "a .jsonl file with input_ids");
   flags.require("out", "the .safetensors file to write");
   apply_model_flags(flags, model_flags);
+  std::vector<std::filesystem::path> inputs = {model_flags.model, data};
+  if (const std::optional<AdapterName> adapter = adapter_of(model_flags))
+    inputs.push_back(adapter->folder);
+  check_out_file(out, inputs);
   const LoadedModel loaded = load_model(model_flags);
   std::vector<io::NamedTensor> tensors;
   for (const auto& ids : read_ids(data, loaded.base->info().vocab_size))

@@ -47,12 +47,18 @@ bool lies_in(const fs::path& inner, const fs::path& outer) {
   return std::mismatch(b.begin(), b.end(), a.begin(), a.end()).first == b.end();
 }
 
-/// "adapter_config.json, log.jsonl and 3 more".
-std::string content_of(const fs::path& folder) {
+/// The names in a folder, but for what a killed process left.
+std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-    names.push_back(entry.path().filename().string());
+    if (!io::is_leftover(entry.path().filename().string()))
+      names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// "adapter_config.json, log.jsonl and 3 more".
+std::string shortened(const std::vector<std::string>& names) {
   std::string text;
   for (size_t i = 0; i < names.size() && i < 3; ++i)
     text += (i == 0 ? "" : ", ") + names[i];
@@ -92,18 +98,33 @@ void check_out_folder(const fs::path& folder, OutPolicy policy,
     return;
   GRAFT_CHECK(fs::is_directory(folder), ConfigError, "--out ", folder.string(),
               " is a file, expected a folder");
-  GRAFT_CHECK(policy != OutPolicy::must_be_empty || fs::is_empty(folder), ConfigError, "--out ",
-              folder.string(), " is not empty (", content_of(folder),
+  const std::vector<std::string> names = names_in(folder);
+  GRAFT_CHECK(policy != OutPolicy::must_be_empty || names.empty(), ConfigError, "--out ",
+              folder.string(), " is not empty (", shortened(names),
               "); choose another folder, or add --resume to continue the run in it or --overwrite "
               "to replace it");
   const bool is_for_runs = policy == OutPolicy::resume || policy == OutPolicy::overwrite;
-  GRAFT_CHECK(!is_for_runs || fs::is_empty(folder) || holds_run(folder), ConfigError, "--out ",
-              folder.string(), " holds no run of graft (", content_of(folder),
+  GRAFT_CHECK(!is_for_runs || names.empty() || holds_run(folder), ConfigError, "--out ",
+              folder.string(), " holds no run of graft (", shortened(names),
               "); choose another folder, or empty this one yourself");
+}
+
+void check_out_file(const fs::path& file, const std::vector<fs::path>& inputs) {
+  for (const fs::path& input : inputs)
+    GRAFT_CHECK(!lies_in(file, input), ConfigError, "--out ", file.string(), " is or lies in ",
+                input.string(), ", which is an input; choose another place");
+  GRAFT_CHECK(!fs::is_directory(file), ConfigError, "--out ", file.string(),
+              " is a folder, expected a file");
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  GRAFT_CHECK(fs::is_directory(folder), IoError, "write ", file.string(), ": there is no folder ",
+              folder.string());
 }
 
 RunFolder::RunFolder(fs::path folder, OutPolicy policy) : path_(std::move(folder)) {
   std::error_code problem;
+  for (fs::path missing = path_; !missing.empty() && !fs::exists(missing, problem);
+       missing = missing.parent_path())
+    made_.push_back(missing);
   fs::create_directories(path_, problem);
   GRAFT_CHECK(!problem, IoError, "create ", path_.string(), ": ", problem.message());
   descriptor_ = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -116,12 +137,20 @@ RunFolder::RunFolder(fs::path folder, OutPolicy policy) : path_(std::move(folder
       remove_run(path_);
   } catch (...) {
     close(descriptor_);
+    remove_empty();
     throw;
   }
 }
 
 RunFolder::~RunFolder() {
+  remove_empty();
   close(descriptor_);
+}
+
+void RunFolder::remove_empty() const {
+  std::error_code problem;
+  for (const fs::path& folder : made_)
+    fs::remove(folder, problem);  // which fails where something is in it
 }
 
 }  // namespace graft::cli

@@ -17,12 +17,18 @@ enum class OutPolicy { must_be_empty, resume, overwrite, replace_files };
 void check_out_folder(const std::filesystem::path& folder, OutPolicy policy,
                       const std::vector<std::filesystem::path>& inputs);
 
+/// Throws ConfigError where the file --out is one of `inputs`, lies in one, or is a folder, and
+/// IoError where its folder does not exist. Changes nothing.
+void check_out_file(const std::filesystem::path& file,
+                    const std::vector<std::filesystem::path>& inputs);
+
 /// The folder of a run, made where it is missing and locked against a second run.
 class RunFolder {
  public:
   /// With `overwrite` removes what an earlier run left there: files that graft writes, no others.
   /// Throws IoError, ConfigError where another process is writing there.
   RunFolder(std::filesystem::path folder, OutPolicy policy);
+  /// Removes the folders that were made, where nothing was put into them.
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
@@ -31,7 +37,10 @@ class RunFolder {
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
  private:
+  void remove_empty() const;
+
   std::filesystem::path path_;
+  std::vector<std::filesystem::path> made_;  // the innermost one first
   int descriptor_ = -1;
 };
 

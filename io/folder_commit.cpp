@@ -1,5 +1,6 @@
 #include "graft/io/folder_commit.h"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -49,6 +50,23 @@ void sync_tree(const std::filesystem::path& folder) {
 
 bool is_alive(int64_t process) {
   return ::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM;
+}
+
+/// Throws IoError where a file cannot take the name `path` because a folder or a device has it.
+void check_replaceable(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto type = std::filesystem::symlink_status(path, ignored).type();
+  const bool is_folder = type == std::filesystem::file_type::directory;
+  const bool is_free = type == std::filesystem::file_type::not_found ||
+                       type == std::filesystem::file_type::regular ||
+                       type == std::filesystem::file_type::symlink;
+  GRAFT_CHECK(is_free, IoError, "write ", path.string(), ": is ",
+              is_folder ? "a folder" : "a device or pipe", ", expected a file or nothing");
+}
+
+void move_file(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    throw system_error("write", to.string());
 }
 
 }  // namespace
@@ -104,6 +122,39 @@ void FolderCommit::commit() {
   // The temporary name is now the old folder's, which the destructor removes.
 }
 
+FilesCommit::FilesCommit(std::filesystem::path folder)
+    : folder_(std::move(folder)), temporary_(folder_ / temporary_name("files")) {
+  std::error_code error;
+  std::filesystem::remove_all(temporary_, error);  // left by one that had our number
+  std::filesystem::create_directory(temporary_, error);
+  GRAFT_CHECK(!error, IoError, "make folder ", temporary_.string(), ": ", reason_of(error.value()));
+}
+
+FilesCommit::~FilesCommit() {
+  std::error_code ignored;
+  std::filesystem::remove_all(temporary_, ignored);
+}
+
+void FilesCommit::commit(std::string_view last,
+                         const std::function<bool(std::string_view name)>& supersedes) {
+  sync_tree(temporary_);
+  std::vector<std::string> names;
+  for (const auto& entry : list_folder(temporary_))
+    names.push_back(entry.path().filename().string());
+  for (const std::string& name : names)
+    check_replaceable(folder_ / name);
+  for (const auto& entry : list_folder(folder_)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_new = std::ranges::find(names, name) != names.end();
+    if (supersedes && !is_new && entry.is_regular_file() && supersedes(name))
+      std::filesystem::remove(entry.path());
+  }
+  std::ranges::partition(names, [&](const std::string& name) { return name != last; });
+  for (const std::string& name : names)
+    move_file(temporary_ / name, folder_ / name);
+  sync_folder(folder_);
+}
+
 void remove_folder(const std::filesystem::path& folder) {
   const std::filesystem::path leaving =
       folder_of(folder) / temporary_name(folder.filename().string());
@@ -114,6 +165,11 @@ void remove_folder(const std::filesystem::path& folder) {
   GRAFT_CHECK(!error, IoError, "remove ", folder.string(), ": ", error.message());
 }
 
+bool is_leftover(std::string_view name) {
+  const int64_t process = process_of(name);
+  return process == ::getpid() || (process >= 0 && !is_alive(process));
+}
+
 std::vector<std::string> sweep_temporaries(const std::filesystem::path& folder) {
   std::vector<std::string> removed;
   std::error_code ignored;
@@ -121,8 +177,7 @@ std::vector<std::string> sweep_temporaries(const std::filesystem::path& folder) 
     return removed;
   for (const auto& entry : list_folder(folder)) {
     const std::string name = entry.path().filename().string();
-    const int64_t process = process_of(name);
-    if (process < 0 || (process != ::getpid() && is_alive(process)))
+    if (!is_leftover(name))
       continue;
     std::error_code error;
     std::filesystem::remove_all(entry.path(), error);

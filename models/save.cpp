@@ -85,9 +85,7 @@ void remove_stale_weights(const fs::path& folder, const std::vector<Shard>& shar
   std::vector<fs::path> stale;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    const bool is_weights = name == "model.safetensors" || name == index_name ||
-                            (name.starts_with("model-") && name.ends_with(".safetensors"));
-    if (is_weights && !current.contains(name))
+    if (is_weight_file(name) && !current.contains(name))
       stale.push_back(entry.path());
   }
   for (const fs::path& path : stale)
@@ -108,6 +106,11 @@ std::string config_text(const nn::ModelInfo& info, DType dtype) {
 }
 
 }  // namespace
+
+bool is_weight_file(std::string_view name) {
+  return name == "model.safetensors" || name == index_name ||
+         (name.starts_with("model-") && name.ends_with(".safetensors"));
+}
 
 void save_pretrained(nn::CausalLM& model, const fs::path& folder, const SaveOptions& options) {
   GRAFT_CHECK(is_floating(options.dtype), ConfigError, "save_pretrained: dtype ", options.dtype,

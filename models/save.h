@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string_view>
 
 #include "graft/nn/causal_lm.h"
 
@@ -14,6 +15,10 @@ struct SaveOptions {
   /// More bytes than this are spread over several files; a larger tensor has a file of its own.
   int64_t max_shard_bytes = int64_t{5} << 30;
 };
+
+/// True for the names of the weight files that save_pretrained writes: model.safetensors, shards
+/// and their index.
+bool is_weight_file(std::string_view name);
 
 /// Writes config.json and model.safetensors (or shards and model.safetensors.index.json) into
 /// `folder`, which is made where it is missing; other files there are left alone. A tied head is

@@ -76,3 +76,35 @@ TEST_CASE("out folder: a second run in the same folder is refused") {
       [&] { const RunFolder second(scratch / "out", OutPolicy::resume); });
   test::check_contains(message, "another run is writing there");
 }
+
+TEST_CASE("out folder: one that was made for nothing goes again, with its parents") {
+  const test::TemporaryFolder scratch;
+  fs::create_directory(scratch / "there");
+  { const RunFolder folder(scratch / "there/a/b", OutPolicy::must_be_empty); }
+  CHECK(test::snapshot(scratch.path()).size() == 1);
+  {
+    const RunFolder folder(scratch / "there/a/b", OutPolicy::must_be_empty);
+    write(scratch / "there/a/c");
+  }
+  CHECK(test::snapshot(scratch.path()).size() == 3);
+  { const RunFolder folder(scratch / "there/a", OutPolicy::resume); }
+  CHECK(fs::exists(scratch / "there/a"));
+}
+
+TEST_CASE("out file: an input, a file in one, a folder and a place that is none are refused") {
+  const test::TemporaryFolder scratch;
+  write(scratch / "model/config.json");
+  write(scratch / "ids.jsonl");
+  const auto refused = [&](const fs::path& file) {
+    return test::message_of<ConfigError>([&] {
+      check_out_file(file, {scratch / "model", scratch / "ids.jsonl"});
+    });
+  };
+  test::check_contains(refused(scratch / "ids.jsonl"), "is or lies in ");
+  test::check_contains(refused(scratch / "model/new"), "which is an input");
+  test::check_contains(refused(scratch.path()), "is a folder");
+  check_out_file(scratch / "ids.jsonl.2", {scratch / "model", scratch / "ids.jsonl"});
+  test::check_contains(
+      test::message_of<IoError>([&] { check_out_file(scratch / "none/file", {}); }),
+      "there is no folder");
+}

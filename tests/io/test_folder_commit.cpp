@@ -113,6 +113,40 @@ TEST_CASE("FolderCommit: errors name the file under its final path") {
   check_contains(message_of<IoError>([&] { commit.write("a", "2"); }), "step-1/a: File exists");
 }
 
+TEST_CASE("FilesCommit: the files appear with the commit, the superseded go, others stay") {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"a", "old 1", "old 2", "mine"})
+    put_bytes(folder / name, "before");
+  const auto is_old = [](std::string_view name) { return name.starts_with("old"); };
+  {
+    FilesCommit commit(folder.path());
+    for (const char* name : {"a", "old 2", "z"})
+      put_bytes(commit.path() / name, "after");
+    CHECK(bytes_of(folder / "a") == "before");
+    commit.commit("a", is_old);
+  }
+  CHECK(names_in(folder.path()) == "a;mine;old 2;z;");
+  for (const char* name : {"a", "old 2", "z"})
+    CHECK(bytes_of(folder / name) == "after");
+  CHECK(bytes_of(folder / "mine") == "before");
+}
+
+TEST_CASE("FilesCommit: without a commit, or where a folder is in the way, nothing is changed") {
+  const test::TemporaryFolder folder;
+  put_bytes(folder / "old", "before");
+  std::filesystem::create_directory(folder / "b");
+  { put_bytes(FilesCommit(folder.path()).path() / "a", "after"); }
+  const std::string message = message_of<IoError>([&] {
+    FilesCommit commit(folder.path());
+    for (const char* name : {"a", "b"})
+      put_bytes(commit.path() / name, "after");
+    commit.commit("b", [](std::string_view) { return true; });
+  });
+  check_contains(message, "/b: is a folder, expected a file or nothing");
+  CHECK(names_in(folder.path()) == "b;old;");
+  check_contains(message_of<IoError>([&] { FilesCommit bad(folder / "none"); }), "make folder");
+}
+
 TEST_CASE("sweep_temporaries: removes what dead processes left, and nothing else") {
   const test::TemporaryFolder folder;
   const pid_t living = fork();
