@@ -21,11 +21,12 @@ accumulator_t<T> row_loss(T* logits, int64_t width, int64_t label, bool gradient
   double total = 0;
   for (int64_t j = 0; j < width; ++j)
     total += std::exp(static_cast<C>(logits[j]) - largest);
-  const C log_sum = largest + static_cast<C>(std::log(total));
-  const C loss = log_sum - static_cast<C>(logits[label]);
+  // Differences from the largest logit first: beside a logit of 1000, log(total) has 14 bits left.
+  const C log_total = static_cast<C>(std::log(total));
+  const C loss = log_total - (static_cast<C>(logits[label]) - largest);
   if (gradient) {
     for (int64_t j = 0; j < width; ++j)
-      logits[j] = T(std::exp(static_cast<C>(logits[j]) - log_sum) - C(j == label));
+      logits[j] = T(std::exp(static_cast<C>(logits[j]) - largest - log_total) - C(j == label));
   }
   return loss;
 }

@@ -2,9 +2,9 @@
 
 #include "graft/tensor/attention.h"
 #include "graft/tensor/copy.h"
-#include "graft/tensor/parallel.h"
 #include "graft/tests/support/kernels.h"
 #include "graft/tests/support/test.h"
+#include "graft/tests/support/threads.h"
 
 namespace graft {
 namespace {
@@ -137,17 +137,11 @@ TEST_CASE("attention: the bits do not depend on the number of threads") {
   const Tensor k = random_tensor({2, 100, 2, 8}, 2);
   const Tensor v = random_tensor({2, 100, 2, 8}, 3);
   const Tensor dout = random_tensor({2, 100, 4, 8}, 4);
-  const auto run = [&](int threads) {
-    set_thread_count(threads);
+  test::check_threads_agree([&] {
     const auto forward = ops::attention(q, k, v, {}, 0.4);
     const auto [dq, dk, dv] = ops::attention_backward(dout, q, k, v, {}, 0.4, forward);
     return std::vector<Tensor>{forward.out, dq, dk, dv};
-  };
-  const auto one = run(1);
-  const auto three = run(3);
-  for (size_t i = 0; i < one.size(); ++i)
-    CHECK(test::same_bits(one[i], three[i]));
-  set_thread_count(2);
+  });
 }
 
 TEST_CASE("attention: what is not finite stays visible, forward and backward") {

@@ -1,5 +1,6 @@
 #include "graft/tensor/embedding.h"
 #include "graft/tests/support/test.h"
+#include "graft/tests/support/threads.h"
 
 namespace graft {
 
@@ -16,6 +17,18 @@ TEST_CASE("embedding_backward: bf16 gradients of one row are summed in f32 and r
   const Tensor dy = Tensor::full({512, 2}, 1, DType::bf16);
   const Tensor grad = ops::embedding_backward(dy, Tensor::zeros({512}, DType::i64), 2);
   CHECK(grad.to_vector() == std::vector<double>{512, 512, 0, 0});
+}
+
+TEST_CASE("embedding: the bits do not depend on the number of threads, forward or backward") {
+  const Tensor table = test::random_tensor({5, 300}, 1);
+  const Tensor dy = test::random_tensor({400, 300}, 2);
+  std::vector<int64_t> values(400);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<int64_t>(i * i % 5);
+  const Tensor ids = Tensor::from(values, {400});
+  test::check_threads_agree([&] {
+    return std::vector<Tensor>{ops::embedding(table, ids), ops::embedding_backward(dy, ids, 5)};
+  });
 }
 
 TEST_CASE("embedding: an id outside the table is named") {

@@ -3,6 +3,7 @@
 #include "graft/tensor/norm.h"
 #include "graft/tests/support/kernels.h"
 #include "graft/tests/support/test.h"
+#include "graft/tests/support/threads.h"
 
 namespace graft {
 
@@ -30,6 +31,17 @@ TEST_CASE("rms_norm: agrees with the definition for every dtype") {
       CHECK(test::max_difference(ops::rms_norm(x, weight, 1e-5).y, expected) < tolerance);
     });
   }
+}
+
+TEST_CASE("rms_norm: the bits do not depend on the number of threads, forward or backward") {
+  const Tensor x = test::random_tensor({200, 33}, 1);
+  const Tensor weight = test::random_tensor({33}, 2);
+  const Tensor dy = test::random_tensor({200, 33}, 3);
+  test::check_threads_agree([&] {
+    const auto [y, rstd] = ops::rms_norm(x, weight, 1e-5);
+    const auto [dx, dweight] = ops::rms_norm_backward(dy, x, weight, rstd, true);
+    return std::vector<Tensor>{y, dx, dweight};
+  });
 }
 
 TEST_CASE("rms_norm: an empty tensor stays empty, a wrong weight is named") {
