@@ -12,7 +12,21 @@ namespace graft {
 /// The element types a Tensor can hold. The values are part of the plug-in ABI.
 enum class DType : uint8_t { f64 = 0, f32, bf16, f16, i64, i32, u8, boolean };
 
-/// bfloat16: the upper half of an f32. Converts with round to nearest even.
+/// The f32 next to `value` towards zero, its last bit set where something was cut off. Rounding
+/// that to at most 22 bits gives what rounding `value` itself gives; rounding the nearest f32 does
+/// not.
+inline float cut_to_f32(double value) {
+  const float nearest = static_cast<float>(value);
+  const double back = static_cast<double>(nearest);
+  if (back == value || value != value)
+    return nearest;
+  uint32_t bits = std::bit_cast<uint32_t>(nearest);
+  if (value < 0 ? back < value : back > value)  // rounded away from zero
+    --bits;
+  return std::bit_cast<float>(bits | 1u);
+}
+
+/// bfloat16: the upper half of an f32. Converts with round to nearest even, f64 in one rounding.
 struct bf16 {
   uint16_t bits = 0;
   bf16() = default;
@@ -22,14 +36,17 @@ struct bf16 {
     bits = is_nan ? static_cast<uint16_t>((word >> 16) | 0x40u)
                   : static_cast<uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
   }
+  explicit bf16(double value) : bf16(cut_to_f32(value)) {}
   explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
-/// IEEE 754 binary16. Converts with round to nearest even; overflow gives infinity.
+/// IEEE 754 binary16. Converts with round to nearest even, f64 in one rounding; overflow gives
+/// infinity.
 struct f16 {
   uint16_t bits = 0;
   f16() = default;
   explicit f16(float value);
+  explicit f16(double value) : f16(cut_to_f32(value)) {}
   explicit operator float() const;
 };
 

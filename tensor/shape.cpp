@@ -30,6 +30,8 @@ int64_t Shape::numel() const {
 }
 
 Shape Shape::with(int i, int64_t size) const {
+  GRAFT_CHECK(i >= -rank_ && i < rank_, ShapeError, "shape: dimension ", i, " of ", *this,
+              " replaced");
   Shape result = *this;
   result.sizes_[static_cast<size_t>(i < 0 ? i + rank_ : i)] = size;
   return result;

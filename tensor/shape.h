@@ -26,7 +26,8 @@ class Shape {
   int64_t numel() const;
   std::span<const int64_t> sizes() const { return {sizes_.data(), static_cast<size_t>(rank_)}; }
 
-  /// The same shape with dimension `i` replaced. Negative `i` counts from the end.
+  /// The same shape with dimension `i` replaced. Negative `i` counts from the end. Throws
+  /// ShapeError where there is none.
   Shape with(int i, int64_t size) const;
 
   friend bool operator==(const Shape& a, const Shape& b);

@@ -69,6 +69,10 @@ Tensor Tensor::full(Shape shape, double value, DType dtype, Device device) {
   return result;
 }
 
+int64_t Tensor::dim(int i) const {
+  return shape_[checked_dimension("dim", i, rank())];
+}
+
 Tensor Tensor::view(std::initializer_list<int64_t> sizes) const {
   return view(resolve(sizes, numel()));
 }

@@ -37,8 +37,9 @@ class Tensor {
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
   const Strides& strides() const { return strides_; }
-  /// Size of dimension `i`; negative `i` counts from the end.
-  int64_t dim(int i) const { return shape_[i]; }
+  /// Size of dimension `i`; negative `i` counts from the end. Throws ShapeError where there is
+  /// none.
+  int64_t dim(int i) const;
   int rank() const { return shape_.rank(); }
   int64_t numel() const { return shape_.numel(); }
   int64_t nbytes() const { return numel() * static_cast<int64_t>(element_size(dtype_)); }
@@ -63,8 +64,8 @@ class Tensor {
   Tensor contiguous() const;
   /// A row-major copy with its own storage.
   Tensor clone() const;
-  /// This tensor if it has that dtype already, else a converted row-major copy. Float to float
-  /// rounds to nearest even, f64 to 16 bits by way of f32.
+  /// This tensor if it has that dtype already, else a converted row-major copy. Floats are rounded
+  /// to nearest even, once. Floats to integers lose the fraction and saturate; NaN becomes 0.
   Tensor to(DType dtype) const;
 
   /// First element. Throws DTypeError where T is not the dtype. Writing needs the non-const form,

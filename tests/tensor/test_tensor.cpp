@@ -54,6 +54,12 @@ TEST_CASE("tensor: what does not fit is said with shapes") {
   check_contains(message_of<ShapeError>([&] { x.view({4, 2}); }), "view: (2, 3) has 6 elements");
   check_contains(message_of<ShapeError>([&] { x.transpose(0, 1).view({6}); }), "not contiguous");
   check_contains(message_of<ShapeError>([&] { x.slice(1, 2, 4); }), "slice: [2, 4)");
+  check_contains(message_of<ShapeError>([&] { x.dim(2); }),
+                 "dim: dimension 2 of a tensor of rank 2");
+  check_contains(message_of<ShapeError>([] { Tensor::full({}, 1).dim(-1); }),
+                 "dim: dimension -1 of a tensor of rank 0");
+  check_contains(message_of<ShapeError>([] { Shape().with(-1, 2); }),
+                 "shape: dimension -1 of () replaced");
   check_contains(message_of<ShapeError>([&] { x.item(); }), "item: (2, 3) given");
   check_contains(message_of<DTypeError>([&] { x.data<double>(); }), "as f64, the tensor holds f32");
   check_contains(message_of<ShapeError>([&] { Shape{1 << 30, 1 << 30, 1 << 30}; }), "2^63");
