@@ -1,5 +1,7 @@
 #include "graft/tensor/random.h"
 
+#include <cmath>
+
 namespace graft {
 
 constinit Slot<RandomArgs> random_slot("random");
@@ -14,6 +16,8 @@ uint64_t stream_of(std::string_view name) {
 namespace ops {
 
 Tensor uniform(Shape shape, double low, double high, uint64_t seed, uint64_t stream, DType dtype) {
+  GRAFT_CHECK(low < high && std::isfinite(high - low), ConfigError, "uniform: [", low, ", ", high,
+              ") given, a finite lower bound below a finite upper one expected");
   Tensor y = Tensor::empty(shape, dtype);
   if (y.numel() > 0)
     random_slot(y.device(), {y.as_view(), seed, stream, low, high, /*normal=*/false});

@@ -1,7 +1,9 @@
 #include "graft/tensor/random.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
+#include <type_traits>
 
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
@@ -29,14 +31,53 @@ double draw(const RandomArgs& args, int64_t i) {
   return args.a + args.b * radius * std::cos(angle);
 }
 
+/// The next number above x, or below it.
+template <class T>
+T neighbour(T x, bool above) {
+  if constexpr (std::is_floating_point_v<T>) {
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    return std::nextafter(x, above ? infinity : -infinity);
+  } else {  // 16 bits: sign and magnitude, magnitudes in order
+    const bool negative = x.bits & 0x8000u;
+    int order = negative ? -(x.bits & 0x7fff) : x.bits;
+    order += above ? 1 : -1;
+    T result;
+    result.bits = static_cast<uint16_t>(order < 0 ? -order | 0x8000 : order);
+    return result;
+  }
+}
+
+/// The numbers of a dtype in [low, high): a draw between them may be rounded to a bound or across.
+template <class T>
+struct Bounds {
+  Bounds(double low, double high) : least(convert<T>(low)), most(convert<T>(high)) {
+    if (convert<double>(least) < low)
+      least = neighbour(least, /*above=*/true);
+    if (convert<double>(most) >= high)
+      most = neighbour(most, /*above=*/false);
+    lowest = convert<double>(least);
+    highest = convert<double>(most);
+  }
+  T operator()(T x) const {
+    const double value = convert<double>(x);
+    return value < lowest ? least : value > highest ? most : x;
+  }
+
+  T least, most;
+  double lowest, highest;
+};
+
 KernelStatus random(const RandomArgs& args) {
   if (!contiguous(args.y))
     return KernelStatus::unsupported;
   return visit_float(args.y.dtype, [&]<class T>() {
+    const Bounds<T> bounds(args.a, args.b);
     T* y = args.y.as<T>();
     parallel_for(args.y.numel(), 1 << 12, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        y[i] = convert<T>(draw(args, i));
+      for (int64_t i = begin; i < end; ++i) {
+        const T drawn = convert<T>(draw(args, i));
+        y[i] = args.normal ? drawn : bounds(drawn);
+      }
     });
     return KernelStatus::done;
   });

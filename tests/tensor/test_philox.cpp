@@ -39,6 +39,39 @@ TEST_CASE("random: uniform and normal have the asked mean and deviation") {
   CHECK(std::fabs(moments(normal).second - 0.5) < 5 * 0.35 / std::sqrt(n));
 }
 
+TEST_CASE("random: uniform numbers lie in [low, high) also after rounding to the dtype") {
+  struct Range {
+    DType dtype;
+    double low, high;
+  };
+  // Each has bounds that some of 20,000 draws would be rounded across.
+  for (const auto [dtype, low, high] : {Range{DType::bf16, 0, 1},
+                                        {DType::bf16, -1, 0},
+                                        {DType::bf16, 0.1, 0.11},
+                                        {DType::f16, 3, 4},
+                                        {DType::f16, -0.0011, 0.0011},
+                                        {DType::f32, 1e6, 1e6 + 1},
+                                        {DType::f32, -0.1, -0.0999999},
+                                        {DType::f64, 0x1p52, 0x1p52 + 1}}) {
+    const auto drawn = ops::uniform({20000}, low, high, 1, 2, dtype).to_vector();
+    const auto rounded = ops::uniform({20000}, low, high, 1, 2, DType::f64).to(dtype).to_vector();
+    CAPTURE(dtype);
+    CAPTURE(low);
+    for (size_t i = 0; i < drawn.size(); ++i) {
+      REQUIRE(drawn[i] >= low);
+      REQUIRE(drawn[i] < high);
+      if (rounded[i] >= low && rounded[i] < high)
+        REQUIRE(drawn[i] == rounded[i]);
+    }
+  }
+}
+
+TEST_CASE("random: an empty or infinite range is refused") {
+  for (const double high : {1.0, 0.5, std::nan(""), HUGE_VAL})
+    test::check_contains(test::message_of<ConfigError>([&] { ops::uniform({1}, 1, high, 1, 2); }),
+                         concat("uniform: [1, ", high, ") given"));
+}
+
 TEST_CASE("random: a seed and a stream name the numbers") {
   const Tensor a = ops::uniform({100}, 0, 1, 1, stream_of("a"));
   CHECK(test::same_bits(a, ops::uniform({100}, 0, 1, 1, stream_of("a"))));
