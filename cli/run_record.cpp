@@ -5,10 +5,10 @@
 #include "graft/cli/adapted_modules.h"
 #include "graft/cli/machine.h"
 #include "graft/cli/version.h"
+#include "graft/io/checksum.h"
 #include "graft/io/file.h"
 #include "graft/tensor/error.h"
 #include "graft/tensor/parallel.h"
-#include "graft/train/checksum.h"
 
 namespace graft::cli {
 namespace {
@@ -134,7 +134,7 @@ void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFl
   const std::filesystem::path tokenizer =
       std::filesystem::path(values.model.model) / "tokenizer.json";
   if (std::filesystem::exists(tokenizer))
-    json["tokenizer"] = {{"checksum", "xxh64:" + train::checksum_of_file(tokenizer)}};
+    json["tokenizer"] = {{"checksum", "xxh64:" + io::checksum_of_file(tokenizer)}};
   json["validation_before"] = evaluation_json(before);
   if (outcome != nullptr)
     json["result"] = outcome_json(*outcome);

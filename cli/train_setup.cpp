@@ -4,10 +4,10 @@
 #include <filesystem>
 
 #include "graft/cli/terminal.h"
+#include "graft/io/checksum.h"
 #include "graft/nn/module.h"
 #include "graft/tensor/error.h"
 #include "graft/train/batch.h"
-#include "graft/train/checksum.h"
 #include "graft/train/model_files.h"
 
 namespace graft::cli {
@@ -37,7 +37,7 @@ void set_up_adapter(const TrainFlags& flags, TrainSetup& setup) {
   setup.weights = std::make_unique<train::AdapterFiles>(*setup.adapted);
   peft::LoraConfig config = setup.adapted->config("default");
   config.base_model_name_or_path.reset();  // a model that was moved is the same model
-  setup.fingerprint["adapter"] = "xxh64 " + train::checksum_of(peft::to_json(config));
+  setup.fingerprint["adapter"] = "xxh64 " + io::checksum_of(peft::to_json(config));
 }
 
 void set_up_full(const TrainFlags& flags, TrainSetup& setup) {
@@ -97,7 +97,7 @@ TrainSetup prepare_training(const TrainFlags& flags) {
 
 std::string checksum_of_input(const fs::path& path) {
   if (fs::is_regular_file(path))
-    return "xxh64:" + train::checksum_of_file(path);
+    return "xxh64:" + io::checksum_of_file(path);
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
     const fs::path name = entry.path().filename();
@@ -107,9 +107,9 @@ std::string checksum_of_input(const fs::path& path) {
       files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
-  train::Checksum all;
+  io::Checksum all;
   for (const fs::path& file : files)
-    all.add(file.filename().string() + ":" + train::checksum_of_file(file) + "\n");
+    all.add(file.filename().string() + ":" + io::checksum_of_file(file) + "\n");
   return "xxh64:" + all.text();
 }
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <charconv>
 
-#include "graft/train/checksum.h"
+#include "graft/io/checksum.h"
 
 namespace graft::train {
 namespace {
@@ -16,7 +16,7 @@ std::string text_of(double value) {
 }
 
 std::string text_of(std::span<const text::Sample> samples) {
-  Checksum checksum;
+  io::Checksum checksum;
   for (const text::Sample& sample : samples) {
     checksum.add(std::span(sample.input_ids));
     checksum.add(std::span(sample.labels));
@@ -31,7 +31,8 @@ std::string text_of(const std::vector<NamedVariable>& parameters) {
     list += concat(name, " ", variable.dtype(), " ", variable.shape(), "\n");
     numbers += variable.value().numel();
   }
-  return concat(parameters.size(), " tensors, ", numbers, " numbers, xxh64 ", checksum_of(list));
+  return concat(parameters.size(), " tensors, ", numbers, " numbers, xxh64 ",
+                io::checksum_of(list));
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 #include <system_error>
 #include <utility>
 
+#include "graft/io/checksum.h"
 #include "graft/io/file.h"
 #include "graft/io/json.h"
-#include "graft/train/checksum.h"
 
 namespace graft::train {
 namespace {
@@ -48,7 +48,7 @@ Manifest read_manifest(const std::filesystem::path& path) {
   const std::string expected = object.text(checksum_key);
   io::Json content = json;
   content.erase(checksum_key);
-  if (checksum_of(io::to_text(content)) != expected)
+  if (io::checksum_of(io::to_text(content)) != expected)
     throw FormatError(file, -1, "the manifest was altered: its checksum is wrong");
   Manifest manifest;
   manifest.step = object.integer("step", {.min = 0});
@@ -80,7 +80,7 @@ Manifest make_manifest(const std::filesystem::path& folder, int64_t step, Finger
   for (; !error && entry != std::filesystem::end(entry); entry.increment(error)) {
     if (entry->is_regular_file())
       manifest.files[entry->path().lexically_relative(folder).generic_string()] = {
-          io::InputFile(entry->path()).size(), checksum_of_file(entry->path())};
+          io::InputFile(entry->path()).size(), io::checksum_of_file(entry->path())};
   }
   GRAFT_CHECK(!error, IoError, "read folder ", folder.string(), ": ", error.message());
   return manifest;
@@ -88,7 +88,7 @@ Manifest make_manifest(const std::filesystem::path& folder, int64_t step, Finger
 
 std::string to_text(const Manifest& manifest) {
   io::Json json = to_json(manifest);
-  json[checksum_key] = checksum_of(io::to_text(json));
+  json[checksum_key] = io::checksum_of(io::to_text(json));
   return io::to_text(json) + "\n";
 }
 
@@ -106,7 +106,7 @@ Manifest verified_manifest(const std::filesystem::path& folder) {
     if (bytes != file.bytes)
       throw FormatError(member.string(), -1,
                         concat("the file has ", bytes, " bytes, ", file.bytes, " expected"));
-    if (checksum_of_file(member) != file.checksum)
+    if (io::checksum_of_file(member) != file.checksum)
       throw FormatError(member.string(), -1, "the file was altered: its checksum is wrong");
   }
   return manifest;

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace graft::train {
+namespace graft::io {
 
 /// A checksum in the making.
 class Checksum {
@@ -25,6 +25,8 @@ class Checksum {
   void add(std::span<const int64_t> numbers);
   /// Of all that was added: 16 hexadecimal digits.
   std::string text() const;
+  /// The same as a number.
+  uint64_t value() const;
 
  private:
   struct State;
@@ -35,4 +37,4 @@ std::string checksum_of(std::string_view text);
 /// Of a file's content, read piece by piece. Throws IoError.
 std::string checksum_of_file(const std::filesystem::path& path);
 
-}  // namespace graft::train
+}  // namespace graft::io

@@ -1,4 +1,4 @@
-#include "graft/train/checksum.h"
+#include "graft/io/checksum.h"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 
 #include "graft/io/file.h"
 
-namespace graft::train {
+namespace graft::io {
 
 struct Checksum::State {
   XXH64_state_t xxh64;
@@ -32,8 +32,12 @@ void Checksum::add(std::span<const int64_t> numbers) {
   add(std::as_bytes(numbers));
 }
 
+uint64_t Checksum::value() const {
+  return XXH64_digest(&state_->xxh64);
+}
+
 std::string Checksum::text() const {
-  uint64_t value = XXH64_digest(&state_->xxh64);
+  uint64_t value = this->value();
   std::string digits(16, '0');
   for (auto digit = digits.rbegin(); digit != digits.rend(); ++digit, value >>= 4)
     *digit = "0123456789abcdef"[value & 15];
@@ -48,7 +52,7 @@ std::string checksum_of(std::string_view text) {
 
 std::string checksum_of_file(const std::filesystem::path& path) {
   constexpr int64_t piece = int64_t{1} << 20;
-  const io::InputFile file(path);
+  const InputFile file(path);
   std::vector<std::byte> buffer(static_cast<size_t>(std::min(file.size(), piece)));
   Checksum checksum;
   for (int64_t offset = 0; offset < file.size();) {
@@ -61,4 +65,4 @@ std::string checksum_of_file(const std::filesystem::path& path) {
   return checksum.text();
 }
 
-}  // namespace graft::train
+}  // namespace graft::io
