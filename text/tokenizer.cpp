@@ -94,12 +94,11 @@ void Tokenizer::encode_segment(std::string_view input, ByteRange segment, Encodi
 std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_tokens) const {
   std::vector<std::string> tokens;
   for (const int64_t id : ids) {
-    if (skip_special_tokens && is_special(id))
-      continue;
     const auto added = parts_->added_by_id.find(id);
-    if (added != parts_->added_by_id.end())
-      tokens.push_back(added->second.normalized_content);
-    else if (const std::string* token = parts_->bpe.vocabulary().token(id))
+    const std::string* token = added != parts_->added_by_id.end()
+                                   ? &added->second.normalized_content
+                                   : parts_->bpe.vocabulary().token(id);
+    if (token != nullptr && !(skip_special_tokens && parts_->is_special(*token)))
       tokens.push_back(*token);
   }
   std::string text;

@@ -105,6 +105,11 @@ std::optional<int64_t> Tokenizer::Parts::special_id(const std::string& purpose) 
   return named == settings.special_tokens.end() ? std::nullopt : find(named->second);
 }
 
+bool Tokenizer::Parts::is_special(const std::string& text) const {
+  const auto id = added_ids.find(text);
+  return id != added_ids.end() && added_by_id.at(id->second).token.special;
+}
+
 void Tokenizer::Parts::set_frame() {
   for (const char* purpose : {"bos_token", "eos_token"})
     if (settings.special_tokens.contains(purpose) && !special_id(purpose))

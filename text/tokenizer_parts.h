@@ -31,6 +31,9 @@ struct Tokenizer::Parts {
   /// Id of the special token for `purpose` ("bos_token").
   std::optional<int64_t> special_id(const std::string& purpose) const;
   void add_stop_id(std::optional<int64_t> id);
+  /// True where what the decoder is given for a token is how a special token is written. The
+  /// reference goes by the text too: a special token that normalisation changes is not left out.
+  bool is_special(const std::string& text) const;
 
   std::string source;
   TokenizerSettings settings;
