@@ -3,6 +3,7 @@
 namespace graft {
 
 constinit Slot<AdamWArgs> adamw_slot("adamw");
+constinit Slot<LionArgs> lion_slot("lion");
 constinit Slot<SgdArgs> sgd_slot("sgd");
 
 }  // namespace graft

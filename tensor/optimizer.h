@@ -24,7 +24,16 @@ struct SgdArgs {
   double lr, momentum, dampening, weight_decay, grad_scale;
   bool nesterov, first;
 };
+/// Lion (Chen et al. 2023, arXiv:2302.06675, algorithm 2):
+///   w -= lr · weight_decay · w;  w -= lr · sign(beta1 m + (1-beta1) g);  m = beta2 m + (1-beta2)
+///   g.
+/// The sign of 0 is 0. dtypes as for AdamW.
+struct LionArgs {
+  TensorView w, g, m;
+  double lr, beta1, beta2, weight_decay, grad_scale;
+};
 extern Slot<AdamWArgs> adamw_slot;
+extern Slot<LionArgs> lion_slot;
 extern Slot<SgdArgs> sgd_slot;
 
 }  // namespace graft

@@ -64,6 +64,28 @@ void sgd_block(const SgdArgs& args, int64_t begin, int64_t end) {
   }
 }
 
+template <class T, class C>
+void lion_block(const LionArgs& args, int64_t begin, int64_t end) {
+  T* w = args.w.as<T>();
+  const T* g = args.g.as<T>();
+  C* m = args.m.as<C>();
+  const C scale = static_cast<C>(args.grad_scale);
+  const C kept = static_cast<C>(1 - args.lr * args.weight_decay);
+  const C beta1 = static_cast<C>(args.beta1);
+  const C weight1 = static_cast<C>(1 - args.beta1);
+  const C beta2 = static_cast<C>(args.beta2);
+  const C weight2 = static_cast<C>(1 - args.beta2);
+  const C step_size = static_cast<C>(args.lr);
+  for (int64_t i = begin; i < end; ++i) {
+    const C grad = static_cast<C>(g[i]) * scale;
+    const C direction = std::fma(weight1, grad, m[i] * beta1);
+    // A NaN is no sign: it goes on into the weight, where it is seen.
+    const C sign = direction > 0 ? C(1) : direction < 0 ? C(-1) : direction;
+    w[i] = T(std::fma(-step_size, sign, static_cast<C>(w[i]) * kept));
+    m[i] = std::fma(weight2, grad, m[i] * beta2);
+  }
+}
+
 KernelStatus adamw(const AdamWArgs& args) {
   if (!contiguous(args.w, args.g, args.m, args.v) || args.g.dtype != args.w.dtype)
     return KernelStatus::unsupported;
@@ -90,10 +112,24 @@ KernelStatus sgd(const SgdArgs& args) {
   });
 }
 
+KernelStatus lion(const LionArgs& args) {
+  if (!contiguous(args.w, args.g, args.m) || args.g.dtype != args.w.dtype)
+    return KernelStatus::unsupported;
+  return visit_float(args.w.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    if (args.m.dtype != dtype_of<C>::value)
+      return KernelStatus::unsupported;
+    parallel_for(args.w.numel(), grain,
+                 [&](int64_t begin, int64_t end) { lion_block<T, C>(args, begin, end); });
+    return KernelStatus::done;
+  });
+}
+
 }  // namespace
 
 void register_optimizer(Registry& registry) {
   registry.add<adamw>(adamw_slot, DeviceKind::cpu);
+  registry.add<lion>(lion_slot, DeviceKind::cpu);
   registry.add<sgd>(sgd_slot, DeviceKind::cpu);
 }
 

@@ -1,4 +1,4 @@
-"""Thirty steps of torch's optimizers, gradient clipping, and transformers' learning rates.
+"""Thirty steps of torch's optimizers and of lion-pytorch's, gradient clipping, and transformers' learning rates.
 
 See README.md for the files, tensors and keys.
 """
@@ -8,6 +8,7 @@ from recording import start, versions, write_json, write_tensors
 start(__doc__)
 
 import torch  # noqa: E402
+from lion_pytorch import Lion  # noqa: E402
 from transformers import get_scheduler  # noqa: E402
 
 SEED = 43
@@ -22,7 +23,10 @@ OPTIMIZERS = {
     "sgd_momentum": {"lr": 1e-2, "momentum": 0.9},
     "sgd_dampening": {"lr": 1e-2, "momentum": 0.9, "dampening": 0.5},
     "sgd_nesterov": {"lr": 1e-2, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+    "lion": {"lr": 1e-3},
+    "lion_settings": {"lr": 3e-3, "weight_decay": 0.3, "betas": [0.95, 0.98]},
 }
+KINDS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "lion": Lion}
 CLIP_TO = [1000.0, 1.0, 0.01]
 BASE_LR = 2e-4
 SCHEDULES = [("constant", 0)] + [
@@ -52,10 +56,11 @@ def gradients():
 
 
 def optimize(name, grads):
-    """{tensor name: the parameter after each step, and AdamW's or SGD's state after the last}."""
+    """{tensor name: the parameter after each step, and the optimizer's state after the last}."""
     parameters = {key: value.requires_grad_() for key, value in initial_values().items()}
-    kind = torch.optim.AdamW if name.startswith("adamw") else torch.optim.SGD
-    optimizer = kind(parameters.values(), foreach=False, **OPTIMIZERS[name])
+    kind = name.split("_")[0]
+    extra = {} if kind == "lion" else {"foreach": False}
+    optimizer = KINDS[kind](parameters.values(), **extra, **OPTIMIZERS[name])
     after = {key: [] for key in parameters}
     for step in range(STEPS):
         for key, parameter in parameters.items():
@@ -111,7 +116,7 @@ def main():
     write_json(
         "optim.json",
         {
-            "versions": versions("torch", "transformers", "safetensors"),
+            "versions": versions("torch", "transformers", "safetensors", "lion-pytorch"),
             "seed": SEED,
             "steps": STEPS,
             "parameters": list(SHAPES),

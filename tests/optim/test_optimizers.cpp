@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/optim/adamw.h"
+#include "graft/optim/lion.h"
 #include "graft/optim/sgd.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/pointwise.h"
@@ -22,6 +23,14 @@ std::unique_ptr<Optimizer> make(const io::Json& record, std::vector<NamedVariabl
                                             .dampening = record.value("dampening", 0.0),
                                             .weight_decay = record.value("weight_decay", 0.0),
                                             .nesterov = record.value("nesterov", false)});
+  if (record["kind"] == "lion") {
+    LionOptions options{.lr = record["lr"], .weight_decay = record.value("weight_decay", 0.0)};
+    if (record.contains("betas")) {
+      options.beta1 = record["betas"][0];
+      options.beta2 = record["betas"][1];
+    }
+    return std::make_unique<Lion>(std::move(parameters), options);
+  }
   AdamWOptions options{.lr = record["lr"], .weight_decay = record["weight_decay"]};
   if (record.contains("betas")) {
     options.beta1 = record["betas"][0];
@@ -42,14 +51,14 @@ Grads two_grads(uint64_t seed, DType dtype = DType::f32) {
 
 }  // namespace
 
-TEST_CASE("optimizers: thirty steps are torch's, the state bit for bit") {
+TEST_CASE("optimizers: thirty steps are torch's and lion-pytorch's, the state bit for bit") {
   const Golden golden;
   for (const auto& record : golden.records()["optimizers"]) {
     const std::string name = record["name"];
     const auto optimizer = make(record, golden.initial());
-    // SGD: the same bits. AdamW: torch's square root is not always the nearest number, so an update
-    // may differ in its last bit, and each of the weights after it.
-    const bool exact = record["kind"] == "sgd";
+    // SGD and Lion: the same bits. AdamW: torch's square root is not always the nearest number, so
+    // an update may differ in its last bit, and each of the weights after it.
+    const bool exact = record["kind"] != "adamw";
     double worst = 0;
     for (int64_t step = 0; step < golden.records()["steps"]; ++step) {
       optimizer->step(golden.gradients(step));
@@ -66,6 +75,31 @@ TEST_CASE("optimizers: thirty steps are torch's, the state bit for bit") {
                                                             key.substr(0, dot))),
                       name, " ", key);
     }
+  }
+}
+
+TEST_CASE("optimizers: a step of Lion is the formula of the paper") {
+  const std::vector<NamedVariable> leaves = two_leaves(DType::f64);
+  const std::vector<double> before = leaves[0].variable.value().to_vector();
+  constexpr double lr = 0.01;
+  constexpr double decay = 0.2;
+  Lion lion(leaves, {.lr = lr, .beta1 = 0.9, .beta2 = 0.99, .weight_decay = decay});
+  Grads grads = two_grads(3, DType::f64);
+  grads[0].data<double>()[0] = 0;  // no direction: decays only
+  const std::vector<double> first = grads[0].to_vector();
+  lion.step(grads);
+  grads = two_grads(7, DType::f64);
+  const std::vector<double> second = grads[0].to_vector();
+  lion.step(grads);
+  const std::vector<double> after = leaves[0].variable.value().to_vector();
+  const std::vector<double> mean = lion.state().at("exp_avg.a").to_vector();
+  const auto sign = [](double x) { return static_cast<double>((x > 0) - (x < 0)); };
+  for (size_t i = 0; i < before.size(); ++i) {
+    const double once = before[i] * (1 - lr * decay) - lr * sign(first[i]);
+    const double m = 0.01 * first[i];
+    const double twice = once * (1 - lr * decay) - lr * sign(0.9 * m + 0.1 * second[i]);
+    CHECK(after[i] == doctest::Approx(twice).epsilon(1e-14));
+    CHECK(mean[i] == doctest::Approx(0.99 * m + 0.01 * second[i]).epsilon(1e-14));
   }
 }
 
@@ -213,6 +247,9 @@ TEST_CASE("optimizers: what cannot be trained and settings out of range are refu
   test::check_contains(refusal([] { AdamW(two_leaves(), {.eps = -1}); }), "eps is -1");
   test::check_contains(refusal([] { AdamW(two_leaves(), {.weight_decay = -1}); }),
                        "weight_decay is -1");
+  test::check_contains(refusal([] { Lion(two_leaves(), {.beta1 = 1}); }), "lion: a beta is 1");
+  test::check_contains(refusal([] { Lion(two_leaves(), {.weight_decay = -1}); }),
+                       "lion: weight_decay is -1");
   test::check_contains(refusal([] { Sgd(two_leaves(), {.momentum = -1}); }), "momentum is -1");
   test::check_contains(refusal([] { Sgd(two_leaves(), {.nesterov = true}); }),
                        "a momentum and no dampening expected");
