@@ -14,24 +14,37 @@ namespace graft::cli {
 namespace {
 
 constexpr int64_t max_log_bytes = int64_t{1} << 30;
+constexpr const char* line_end = "}\n";
 
-/// The lines of a log up to a step, as one text.
-std::string kept_lines(const std::filesystem::path& path, int64_t last_step) {
+/// The lines of a log up to a step.
+struct KeptLines {
+  std::string text;
+  int64_t last_step = -1;
+  bool evaluated = false;  // the last one
+};
+
+KeptLines kept_lines(const std::filesystem::path& path, int64_t last_step) {
+  KeptLines kept;
   if (last_step == 0 || !std::filesystem::exists(path))
-    return {};
-  const std::string text = io::read_file(path, max_log_bytes);
+    return kept;
+  kept.text = io::read_file(path, max_log_bytes);
   size_t begin = 0;
-  for (int64_t line = 1; begin < text.size(); ++line) {
-    const size_t end = text.find('\n', begin);
-    if (end == text.npos)
+  for (int64_t line = 1; begin < kept.text.size(); ++line) {
+    const size_t end = kept.text.find('\n', begin);
+    if (end == kept.text.npos)
       break;  // cut short by a crash: a step after the checkpoint
     const std::string where = path.string() + ":" + std::to_string(line);
-    const io::Json json = io::parse_json(std::string_view(text).substr(begin, end - begin), where);
-    if (io::JsonObject(json, where).integer("step") > last_step)
+    const std::string_view text = std::string_view(kept.text).substr(begin, end - begin);
+    const io::Json json = io::parse_json(text, where);
+    const int64_t step = io::JsonObject(json, where).integer("step");
+    if (step > last_step)
       break;
+    kept.last_step = step;
+    kept.evaluated = json.contains("eval_loss");
     begin = end + 1;
   }
-  return text.substr(0, begin);
+  kept.text.resize(begin);
+  return kept;
 }
 
 std::string without_brace(const io::Json& json) {
@@ -43,9 +56,13 @@ std::string without_brace(const io::Json& json) {
 }  // namespace
 
 void StepLog::start(int64_t last_step) {
-  io::write_file_atomically(path_, kept_lines(path_, last_step));
-  descriptor_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  GRAFT_CHECK(descriptor_ >= 0, IoError, "open ", path_.string(), ": ", std::strerror(errno));
+  const KeptLines kept = kept_lines(path_, last_step);
+  io::write_file_atomically(path_, kept.text);
+  if (kept.last_step == last_step && !kept.evaluated && kept.text.ends_with(line_end))
+    kept_step_ = last_step;
+  descriptor_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  GRAFT_CHECK(descriptor_ >= 0 && lseek(descriptor_, 0, SEEK_END) >= 0, IoError, "open ",
+              path_.string(), ": ", std::strerror(errno));
 }
 
 StepLog::~StepLog() {
@@ -57,12 +74,13 @@ StepLog::~StepLog() {
 
 void StepLog::release_held() {
   if (!held_.empty())
-    pending_ += held_ + "}\n";
+    pending_ += held_ + line_end;
   held_.clear();
 }
 
 void StepLog::add(const train::StepRecord& record, bool evaluation_follows) {
   release_held();
+  kept_step_ = -1;
   io::Json json;
   json["step"] = record.step;
   json["loss"] = record.loss;
@@ -78,13 +96,18 @@ void StepLog::add(const train::StepRecord& record, bool evaluation_follows) {
 }
 
 void StepLog::add(const train::EvaluationRecord& record) {
-  if (held_.empty() || held_step_ != record.step)
+  const bool is_kept = kept_step_ == record.step;
+  if (!is_kept && (held_.empty() || held_step_ != record.step))
     return;
   io::Json json;
   json["eval_loss"] = record.result.loss;
   json["eval_perplexity"] = record.result.perplexity;
   json["eval_tokens"] = record.result.tokens;
   held_ += "," + without_brace(json).substr(1);
+  // Written over the end of the line, which thus is in the file all the time until then.
+  if (is_kept && lseek(descriptor_, -static_cast<off_t>(std::strlen(line_end)), SEEK_END) < 0)
+    held_.clear();
+  kept_step_ = -1;
   release_held();
 }
 

@@ -24,12 +24,12 @@ class StepLog {
   StepLog& operator=(const StepLog&) = delete;
 
   /// Opens the log, keeping the lines of steps up to `last_step` and no later ones; 0 keeps none.
-  /// Comes first, once. Throws IoError, FormatError where a line that is to be kept is no such
-  /// object.
+  /// The line of `last_step` still takes an evaluation, where it has none. Comes first, once.
+  /// Throws IoError, FormatError where a line that is to be kept is no such object.
   void start(int64_t last_step);
   /// Adds a line. With `evaluation_follows` it is held back until that is known.
   void add(const train::StepRecord& record, bool evaluation_follows);
-  /// Adds the evaluation to the line of its step, if that has not been written yet.
+  /// Adds the evaluation to the line of its step, if that was held back or is the last one kept.
   void add(const train::EvaluationRecord& record);
   /// Tries to write all that is pending. False where it cannot now (full disk); later calls try
   /// again.
@@ -42,7 +42,8 @@ class StepLog {
 
   std::filesystem::path path_;
   int descriptor_ = -1;
-  std::string held_;  // a line without its closing brace: an evaluation may follow
+  int64_t kept_step_ = -1;  // whose line ends the file and has no evaluation yet
+  std::string held_;        // a line without its closing brace: an evaluation may follow
   int64_t held_step_ = -1;
   std::string pending_;  // whole lines not in the file yet
 };

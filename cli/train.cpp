@@ -46,8 +46,7 @@ class Training {
   ExitCode run();
 
  private:
-  /// False where there is no checkpoint to continue from.
-  bool resume(train::Trainer& trainer);
+  void resume(train::Trainer& trainer);
   /// Nothing without validation data, or where a signal came meanwhile.
   std::optional<train::Evaluation> evaluate(TrainView& view);
   /// Validates the result and writes it.
@@ -70,16 +69,14 @@ void Training::print_plan() {
               << "\nThis was a dry run: nothing was trained or written.\n";
 }
 
-bool Training::resume(train::Trainer& trainer) {
+void Training::resume(train::Trainer& trainer) {
   if (!values_.resume)
-    return false;
-  const bool resumed = trainer.resume();
-  if (resumed)
+    return;
+  if (trainer.resume())
     std::cerr << "continuing after step " << grouped(trainer.state().step) << "\n";
   else
     std::cerr << "there is no checkpoint in " << values_.out
               << " yet: starting from the beginning\n";
-  return resumed;
 }
 
 std::optional<train::Evaluation> Training::evaluate(TrainView& view) {
@@ -123,9 +120,9 @@ void Training::print_outcome() const {
 }
 
 ExitCode Training::run() {
-  std::cerr << start_panel(values_, setup_, terminal_) << std::endl;
   watch_signals();
   survive_broken_pipes();
+  std::cerr << start_panel(values_, setup_, terminal_) << std::endl;
   const RunFolder folder(values_.out, values_.out_policy());
   train::CheckpointStore store(folder / "checkpoints", *setup_.weights,
                                {.keep = values_.keep, .fingerprint = setup_.fingerprint});
@@ -137,10 +134,11 @@ ExitCode Training::run() {
   train::Trainer trainer(
       setup_.model(), *setup_.optimizer, setup_.data.samples, setup_.options,
       {.validation = setup_.validation, .observer = &view, .checkpoints = &store});
-  const bool resumed = resume(trainer);
+  resume(trainer);
   log.start(trainer.state().step);
-  outcome_.before = resumed ? recorded_validation_before(values_.out) : evaluate(view);
-  if (outcome_.before && !resumed)
+  const bool at_start = trainer.state().step == 0;
+  outcome_.before = at_start ? evaluate(view) : recorded_validation_before(values_.out);
+  if (outcome_.before && at_start)
     std::cerr << "validation before training: loss " << fixed_text(outcome_.before->loss, 4)
               << ", perplexity " << number_text(outcome_.before->perplexity) << std::endl;
   write_run_record(folder, flags_, values_, setup_, outcome_.before, nullptr);

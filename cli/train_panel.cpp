@@ -118,7 +118,7 @@ std::string headline(const RunOutcome& outcome) {
     case train::RunEnd::early_stopped:
       return "finished early: no progress, " + steps;
     case train::RunEnd::stopped:
-      return "stopped and saved: " + steps;
+      return (result.state.step == 0 ? "stopped: " : "stopped and saved: ") + steps;
   }
   return steps;
 }

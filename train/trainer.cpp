@@ -94,20 +94,21 @@ RunResult Trainer::run() {
   sampler_ = Sampler(static_cast<int64_t>(samples_.size()), options_.seed, options_.shuffle,
                      state_.sampler);
   optimizer_.zero();
-  Request wish = Request::none;
+  stop_wanted_ = save_wanted_ = false;
+  ask();
   while (true) {
-    if (wish != Request::stop && evaluation_is_due() && !evaluate_now())
-      wish = Request::stop;
-    if (wish == Request::stop || is_finished())
+    if (!stop_wanted_ && evaluation_is_due())
+      evaluate_now();
+    if (stop_wanted_ || is_finished())
       break;
-    if (wish == Request::save || save_is_due())
+    if (save_wanted_ || save_is_due())
       save(false);
     enter(Phase::training);
     result_.last_step = train_step();
     result_.input_tokens += result_.last_step->input_tokens;
     if (extras_.observer)
       extras_.observer->on_step(*result_.last_step);
-    wish = request();
+    ask();
   }
   check_weights();
   save(true);
@@ -232,22 +233,21 @@ bool Trainer::evaluation_is_due() const {
          (options_.eval_steps > 0 && state_.step % options_.eval_steps == 0);
 }
 
-bool Trainer::evaluate_now() {
+void Trainer::evaluate_now() {
   const Stopwatch watch;
   enter(Phase::evaluating);
-  bool stop = false;
   const auto progress = [&](int64_t done, int64_t total) {
     if (extras_.observer)
       extras_.observer->on_progress(done, total);
-    stop = request() == Request::stop;
-    return done == total || !stop;
+    ask();
+    return done == total || !stop_wanted_;
   };
   const auto evaluation = evaluate(
       model_, extras_.validation,
       {.batch_size = options_.eval_batch_size > 0 ? options_.eval_batch_size : options_.batch_size,
        .progress = progress});
   if (!evaluation)
-    return false;
+    return;
   best_before_ = {state_.best_step, state_.best_loss};
   const bool is_best = state_.best_step < 0 || evaluation->loss < state_.best_loss;
   state_.evaluated_step = state_.step;
@@ -263,7 +263,6 @@ bool Trainer::evaluate_now() {
                                      .is_best = is_best,
                                      .without_best = state_.without_best,
                                      .seconds = watch.seconds()});
-  return !stop;
 }
 
 bool Trainer::save_is_due() const {
@@ -274,6 +273,9 @@ bool Trainer::save_is_due() const {
 }
 
 void Trainer::save(bool is_last) {
+  if (state_.step == 0)
+    return;  // a wish to save waits for the first step
+  save_wanted_ = false;
   if (!extras_.checkpoints || saved_ == state_)
     return;
   enter(Phase::saving);
@@ -319,8 +321,10 @@ void Trainer::warn(const std::string& message) const {
     extras_.observer->on_warning(message);
 }
 
-Request Trainer::request() const {
-  return extras_.observer ? extras_.observer->request() : Request::none;
+void Trainer::ask() {
+  const Request wish = extras_.observer ? extras_.observer->request() : Request::none;
+  stop_wanted_ = stop_wanted_ || wish == Request::stop;
+  save_wanted_ = save_wanted_ || wish == Request::save;
 }
 
 }  // namespace graft::train

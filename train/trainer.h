@@ -67,8 +67,10 @@ class Trainer {
   bool resume();
 
   /// Trains until the end, from the beginning or where resume() left off. With a CheckpointStore
-  /// the last state is always saved. At the end the model has the last state's weights, or the
-  /// best's with keep_best; where the observer stopped the run, always the last's.
+  /// the last state is always saved, but for the one before the first step, where a run without
+  /// checkpoints begins anyway. A wish that the observer has already is granted first. At the end
+  /// the model has the last state's weights, or the best's with keep_best; where the observer
+  /// stopped the run, always the last's.
   ///
   /// A loss or a gradient norm that is not finite throws NonFiniteError, which names the step, the
   /// samples' lines and the first bad tensor; the weights are then those of the step before. A
@@ -96,7 +98,8 @@ class Trainer {
   void check_weights() const;
 
   bool evaluation_is_due() const;
-  bool evaluate_now();
+  /// Does nothing more where a wish to stop comes meanwhile.
+  void evaluate_now();
   bool save_is_due() const;
   void save(bool is_last);
   void restore_best();
@@ -104,7 +107,8 @@ class Trainer {
 
   void enter(Phase phase);
   void warn(const std::string& message) const;
-  Request request() const;
+  /// Asks the observer, and keeps in mind what it wants until that is done.
+  void ask();
 
   const nn::CausalLM& model_;
   optim::Optimizer& optimizer_;
@@ -119,6 +123,8 @@ class Trainer {
   /// Step and loss of the best evaluation before the last one.
   std::pair<int64_t, double> best_before_{-1, 0};
   std::optional<Phase> phase_;
+  bool stop_wanted_ = false;
+  bool save_wanted_ = false;
   RunResult result_;
 };
 

@@ -69,6 +69,47 @@ TEST_CASE("log: continuing keeps the lines up to a step, and none that was cut s
   CHECK(lines_of(path).empty());
 }
 
+TEST_CASE("log: an evaluation that was stopped and comes on continuing joins the kept line") {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "log.jsonl";
+  const auto evaluated = [](int64_t number, double loss) {
+    return train::EvaluationRecord{
+        .step = number, .result = {.loss = loss, .perplexity = 2, .tokens = 7, .samples = 2}};
+  };
+  {
+    StepLog log(path);
+    log.start(0);
+    log.add(step(1), false);
+    log.add(step(2), true);
+    log.finish();
+  }
+  const std::string stopped = test::content_of(path);
+  {
+    StepLog log(path);
+    log.start(2);
+    CHECK(test::content_of(path) == stopped);  // also where it is killed now
+    log.add(evaluated(2, 1.5));
+    log.add(evaluated(2, 9));  // there is one already
+    log.add(step(3), false);
+  }
+  auto lines = lines_of(path);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[1]["eval_loss"] == 1.5);
+  CHECK(lines[1]["lr"] == 1e-4);
+  CHECK(lines[2]["step"] == 3);
+  {
+    StepLog log(path);
+    log.start(2);  // whose line is complete
+    log.add(evaluated(2, 9));
+    log.add(step(3), false);
+    log.add(evaluated(3, 9));  // was not held back
+  }
+  lines = lines_of(path);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[1]["eval_loss"] == 1.5);
+  CHECK(!lines[2].contains("eval_loss"));
+}
+
 TEST_CASE("log: a line that is no object of ours is refused with its place") {
   const test::TemporaryFolder folder;
   const auto path = folder / "log.jsonl";

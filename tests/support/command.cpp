@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <fstream>
+#include <functional>
 #include <pty.h>
 #include <sstream>
 #include <sys/resource.h>
@@ -33,6 +34,18 @@ std::string read_terminal(int terminal) {
   for (ssize_t count; (count = read(terminal, buffer, sizeof buffer)) > 0;)
     text.append(buffer, static_cast<size_t>(count));
   return text;
+}
+
+/// Asks again and again, for half a minute at most.
+bool comes_true(const std::function<bool()>& condition) {
+  using namespace std::chrono_literals;
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return false;
+    std::this_thread::sleep_for(2ms);
+  }
+  return true;
 }
 
 }  // namespace
@@ -84,15 +97,17 @@ RunningCommand::~RunningCommand() {
 }
 
 void RunningCommand::wait_for_lines(const std::filesystem::path& file, int64_t count) const {
-  using namespace std::chrono_literals;
-  const auto deadline = std::chrono::steady_clock::now() + 30s;
-  while (std::chrono::steady_clock::now() < deadline) {
+  const bool came = comes_true([&] {
     const std::string text = content_of(file);
-    if (std::count(text.begin(), text.end(), '\n') >= count)
-      return;
-    std::this_thread::sleep_for(2ms);
-  }
-  FAIL(file.string(), " did not get ", count, " lines; stderr: ", content_of(folder_ / "err"));
+    return std::count(text.begin(), text.end(), '\n') >= count;
+  });
+  REQUIRE_MESSAGE(came, file.string(), " did not get ", count,
+                  " lines; stderr: ", content_of(folder_ / "err"));
+}
+
+void RunningCommand::wait_for(const std::filesystem::path& file) const {
+  const bool came = comes_true([&] { return std::filesystem::exists(file); });
+  REQUIRE_MESSAGE(came, file.string(), " was not made; stderr: ", content_of(folder_ / "err"));
 }
 
 void RunningCommand::send(int number) const {

@@ -41,6 +41,8 @@ class RunningCommand {
 
   /// Waits until a file holds at least so many lines. Fails the test after half a minute.
   void wait_for_lines(const std::filesystem::path& file, int64_t count) const;
+  /// Waits until a file is there. Fails the test after half a minute.
+  void wait_for(const std::filesystem::path& file) const;
   /// Sends a signal.
   void send(int number) const;
   /// Waits for its end.

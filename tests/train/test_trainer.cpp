@@ -366,6 +366,50 @@ TEST_CASE("trainer: a wish to stop at the end of an evaluation keeps its result"
   CHECK(trainer.state().evaluated_step == 2);
 }
 
+TEST_CASE("trainer: a wish to save is not lost where it comes during an evaluation") {
+  const test::TemporaryFolder folder;
+  const auto samples = golden_samples();
+  TinyRun run;
+  CheckpointStore store(folder / "run", run.files);
+  Watcher watcher;
+  watcher.on_evaluation_batch = [&](int64_t done, int64_t) {
+    const bool is_first = watcher.evaluations.empty() && done == 2;
+    watcher.wish = is_first ? Request::save : Request::none;
+  };
+  Trainer(run.model, run.adamw, samples, {.max_steps = 6, .eval_steps = 2, .eval_batch_size = 2},
+          {.validation = std::span(samples).last(8), .observer = &watcher, .checkpoints = &store})
+      .run();
+  REQUIRE(watcher.checkpoints.size() == 2);
+  CHECK(watcher.checkpoints[0].step == 2);
+}
+
+TEST_CASE("trainer: a wish that is there already at the start is granted") {
+  const test::TemporaryFolder folder;
+  const auto samples = golden_samples(8);
+  TinyRun run;
+  CheckpointStore store(folder / "run", run.files);
+  Watcher watcher;
+  watcher.wish = Request::stop;
+  const auto before = numbers_of(run.adamw);
+  {
+    Trainer trainer(run.model, run.adamw, samples, {.max_steps = 3},
+                    {.observer = &watcher, .checkpoints = &store});
+    CHECK(trainer.run().end == RunEnd::stopped);
+    CHECK(trainer.state().step == 0);
+  }
+  CHECK(watcher.steps.empty());
+  CHECK(watcher.checkpoints.empty());  // a run starts there anyway
+  CHECK(same_bits(numbers_of(run.adamw), before));
+  watcher.wish = Request::save;
+  watcher.after_step = [&](const StepRecord&) { watcher.wish = Request::none; };
+  Trainer(run.model, run.adamw, samples, {.max_steps = 3},
+          {.observer = &watcher, .checkpoints = &store})
+      .run();
+  REQUIRE(watcher.checkpoints.size() == 2);
+  CHECK(watcher.checkpoints[0].step == 1);
+  CHECK(watcher.checkpoints[1].step == 3);
+}
+
 TEST_CASE("trainer: a run is not complete before its last evaluation is") {
   const auto samples = golden_samples();
   TinyRun run;

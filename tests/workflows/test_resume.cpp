@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "graft/tests/workflows/workflow.h"
@@ -24,6 +25,24 @@ Arguments interruptible_run(const fs::path& out) {
   for (const char* flag : {"--max-steps", "--eval-steps", "--save-steps"})
     erase_flag(arguments, flag);
   return joined(arguments, {"--max-steps", "90", "--eval-steps", "40", "--save-steps", "30"});
+}
+
+/// A run that spends nearly all of its time in validations: each step is validated on 960 samples.
+Arguments validating_run(const TemporaryFolder& scratch, const fs::path& out) {
+  const fs::path data = scratch / "valid.jsonl";
+  if (!fs::exists(data)) {
+    std::ofstream file(data);
+    for (int i = 0; i < 20; ++i)
+      file << content_of(golden("lora_runs/data.jsonl"));
+  }
+  Arguments arguments = short_run(out);
+  for (const char* flag : {"--max-steps", "--val-split", "--eval-steps"})
+    erase_flag(arguments, flag);
+  return joined(arguments, {"--max-steps", "4", "--val-data", data, "--eval-steps", "1"});
+}
+
+nlohmann::json record_of(const fs::path& out) {
+  return nlohmann::json::parse(content_of(out / "run.json"));
 }
 
 /// Starts the run, sends the signal after some steps, and expects the exit code.
@@ -76,6 +95,36 @@ TEST_CASE("resume: a run killed at any time continues from its newest checkpoint
   check_exit(resumed, 0);
   check_contains(resumed.err, "continuing after step 30");
   check_same_run(whole, broken, "adapter_model.safetensors");
+}
+
+TEST_CASE("resume: a validation that was stopped is made up for, in log.jsonl too") {
+  const TemporaryFolder scratch;
+  const fs::path whole = scratch / "whole", broken = scratch / "broken";
+  check_exit(run_graft(validating_run(scratch, whole)), 0);
+  check_exit(interrupt(validating_run(scratch, broken), broken, SIGTERM, 2), 143);
+  CHECK(steps_of(broken).size() == 3);
+  CHECK(!steps_of(broken).back().contains("eval_loss"));  // else it was not stopped there
+  check_exit(run_graft({"train", "--resume", "--out", broken}), 0);
+  CHECK(steps_of(broken) == steps_of(whole));
+  for (const char* key : {"best", "validation_before", "validation_after"})
+    CHECK(record_of(broken)["result"][key] == record_of(whole)["result"][key]);
+}
+
+TEST_CASE(
+    "resume: a signal during the validation before training trains nothing and loses nothing") {
+  const TemporaryFolder scratch;
+  const fs::path whole = scratch / "whole", broken = scratch / "broken";
+  check_exit(run_graft(validating_run(scratch, whole)), 0);
+  RunningCommand command(validating_run(scratch, broken));
+  command.wait_for(broken / "log.jsonl");
+  command.send(SIGINT);
+  const CommandResult stopped = command.finish();
+  check_exit(stopped, 130);
+  CHECK(steps_of(broken).empty());
+  check_contains(stopped.out, "stopped: 0 of 4 steps");
+  check_exit(run_graft({"train", "--resume", "--out", broken}), 0);
+  CHECK(steps_of(broken) == steps_of(whole));
+  CHECK(record_of(broken)["validation_before"] == record_of(whole)["validation_before"]);
 }
 
 TEST_CASE("resume: full fine-tuning too, stopped by SIGTERM with exit code 143") {
