@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "graft/cli/commands.h"
@@ -12,6 +13,7 @@
 #include "graft/cli/run_record.h"
 #include "graft/cli/step_log.h"
 #include "graft/cli/terminal.h"
+#include "graft/cli/train_advice.h"
 #include "graft/cli/train_flags.h"
 #include "graft/cli/train_panel.h"
 #include "graft/cli/train_setup.h"
@@ -49,6 +51,8 @@ class Training {
   void resume(train::Trainer& trainer);
   /// Nothing without validation data, or where a signal came meanwhile.
   std::optional<train::Evaluation> evaluate(TrainView& view);
+  /// Runs the trainer; errors then say how to go on.
+  train::RunResult train(train::Trainer& trainer) const;
   /// Validates the result and writes it.
   void finish(TrainView& view);
   void print_outcome() const;
@@ -92,6 +96,18 @@ std::optional<train::Evaluation> Training::evaluate(TrainView& view) {
                       {.batch_size = values_.batch_size, .adapters = {}, .progress = progress});
   view.clear_live_line();
   return result;
+}
+
+train::RunResult Training::train(train::Trainer& trainer) const {
+  try {
+    return trainer.run();
+  } catch (const NonFiniteError& error) {
+    throw NonFiniteError(error.what() + after_non_finite(values_, trainer.saved_step()));
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.what() + after_out_of_memory(values_, trainer.saved_step()));
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory("out of memory" + after_out_of_memory(values_, trainer.saved_step()));
+  }
 }
 
 void Training::finish(TrainView& view) {
@@ -143,7 +159,7 @@ ExitCode Training::run() {
               << ", perplexity " << number_text(outcome_.before->perplexity) << std::endl;
   write_run_record(folder, flags_, values_, setup_, outcome_.before, nullptr);
 
-  outcome_.result = trainer.run();
+  outcome_.result = train(trainer);
   outcome_.training_seconds = view.training_seconds();
   view.clear_live_line();
   log.finish();

@@ -130,14 +130,12 @@ bool Trainer::is_finished() const {
 
 StepRecord Trainer::train_step() {
   const Stopwatch watch;
-  Sums sums = forward_and_backward();
+  const Sums sums = gradients();
   const auto tokens = static_cast<double>(sums.tokens);
-  const double norm = optim::global_norm(sums.grads) / tokens;
-  check_norm(norm, sums);
   const double base_lr = optimizer_.lr();
   const double lr = base_lr * schedule_.factor(state_.step);
   optimizer_.set_lr(lr);
-  optimizer_.step(sums.grads, optim::clip_factor(norm, options_.max_grad_norm) / tokens);
+  optimizer_.step(sums.grads, optim::clip_factor(sums.norm, options_.max_grad_norm) / tokens);
   optimizer_.set_lr(base_lr);
   ++state_.step;
   state_.sampler = sampler_.state();
@@ -151,13 +149,31 @@ StepRecord Trainer::train_step() {
       .epoch = static_cast<double>(state_.sampler.epoch) +
                static_cast<double>(state_.sampler.position) / static_cast<double>(samples_.size()),
       .loss = sums.loss / tokens,
-      .grad_norm = norm,
+      .grad_norm = sums.norm,
       .lr = lr,
       .tokens = sums.tokens,
       .input_tokens = sums.input_tokens,
       .seconds = seconds,
       .tokens_per_second = static_cast<double>(sums.input_tokens) / seconds,
       .rss_bytes = resident_bytes()};
+}
+
+Trainer::Sums Trainer::gradients() {
+  try {
+    return forward_and_backward();
+  } catch (...) {
+    save_after_failure();
+    throw;
+  }
+}
+
+void Trainer::save_after_failure() {
+  optimizer_.zero();
+  try {
+    save(true);
+  } catch (const std::exception& problem) {
+    warn(concat("the state after step ", state_.step, " is not saved: ", problem.what()));
+  }
 }
 
 Trainer::Sums Trainer::forward_and_backward() {
@@ -180,6 +196,12 @@ Trainer::Sums Trainer::forward_and_backward() {
       break;  // a step does not reach into the next epoch
   }
   sums.grads = tree.take();
+  for (Tensor& grad : sums.grads) {
+    if (grad.defined())
+      grad = grad.contiguous();  // here memory may run out; in the midst of an update it may not
+  }
+  sums.norm = optim::global_norm(sums.grads) / static_cast<double>(sums.tokens);
+  check_norm(sums);
   return sums;
 }
 
@@ -204,8 +226,8 @@ void Trainer::check_loss(const Tensor& per_token, const Batch& batch) const {
                               ". ", advice));
 }
 
-void Trainer::check_norm(double norm, const Sums& sums) const {
-  if (std::isfinite(norm))
+void Trainer::check_norm(const Sums& sums) const {
+  if (std::isfinite(sums.norm))
     return;
   const auto bad = std::ranges::find_if(
       sums.grads, [](const Tensor& grad) { return grad.defined() && !ops::all_finite(grad); });
@@ -215,8 +237,8 @@ void Trainer::check_norm(double norm, const Sums& sums) const {
           : concat("the first bad tensor is the gradient of '",
                    optimizer_.parameters()[static_cast<size_t>(bad - sums.grads.begin())].name,
                    "'");
-  throw NonFiniteError(concat("train: the gradient norm of step ", state_.step + 1, " is ", norm,
-                              "; ", tensor, ", the samples are ", listing(sums.names),
+  throw NonFiniteError(concat("train: the gradient norm of step ", state_.step + 1, " is ",
+                              sums.norm, "; ", tensor, ", the samples are ", listing(sums.names),
                               " of the data. ", advice));
 }
 

@@ -73,28 +73,38 @@ class Trainer {
   /// stopped the run, always the last's.
   ///
   /// A loss or a gradient norm that is not finite throws NonFiniteError, which names the step, the
-  /// samples' lines and the first bad tensor; the weights are then those of the step before. A
+  /// samples' lines and the first bad tensor. Whatever a step throws, OutOfMemory too, weights and
+  /// optimizer are then those of the step before, and that state is saved if it is finite. A
   /// checkpoint that cannot be written is a warning and tried again at the next one; only the last
   /// one throws IoError.
   RunResult run();
 
   const TrainerState& state() const { return state_; }
+  /// The step of the newest checkpoint; nothing where none was saved or resumed from.
+  std::optional<int64_t> saved_step() const {
+    return saved_ ? std::optional(saved_->step) : std::nullopt;
+  }
   int64_t total_steps() const { return total_steps_; }
 
  private:
   /// What the micro-batches of one step add up to.
   struct Sums {
-    Grads grads;  ///< of the summed loss
+    Grads grads;      ///< of the summed loss, row-major
+    double norm = 0;  ///< of the gradients of the mean loss
     double loss = 0;
     int64_t tokens = 0;
     int64_t input_tokens = 0;
     std::vector<std::string> names;  ///< of the samples
   };
 
+  /// All of a step that can fail.
   Sums forward_and_backward();
+  /// The same; where it throws, the last state is saved first.
+  Sums gradients();
+  void save_after_failure();
   StepRecord train_step();
   void check_loss(const Tensor& per_token, const Batch& batch) const;
-  void check_norm(double norm, const Sums& sums) const;
+  void check_norm(const Sums& sums) const;
   void check_weights() const;
 
   bool evaluation_is_due() const;

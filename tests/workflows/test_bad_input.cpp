@@ -203,14 +203,41 @@ TEST_CASE("not finite: the run stops before anything is spoiled, with exit code 
   const fs::path out = scratch / "out";
   Arguments arguments = with(short_run(out), "--learning-rate", "1e30");
   arguments = with(arguments, "--max-steps", "60");
-  const CommandResult result =
-      run_graft(joined(with(arguments, "--max-grad-norm", "0"), {"--lr-schedule", "constant"}));
+  arguments = joined(with(arguments, "--max-grad-norm", "0"), {"--lr-schedule", "constant"});
+  const CommandResult result = run_graft(arguments);
   check_exit(result, 5);
   check_contains(result.err, "step");
   CHECK(!fs::exists(out / "adapter_model.safetensors"));
   for (const auto& [name, content] : snapshot(out))
     if (name.ends_with("adapter_model.safetensors"))
       CHECK_MESSAGE(content.find("\xff\xff\xc0\x7f") == std::string::npos, name, " holds NaN");
+}
+
+TEST_CASE("not finite: the step before is saved, and the command that is shown goes on from it") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out";
+  // The weights stay finite, and what is computed from them does not; there is no checkpoint yet.
+  Arguments arguments = with(short_run(out), "--save-steps", "1000");
+  arguments = with(arguments, "--learning-rate", "1e19");
+  arguments = with(arguments, "--warmup-steps", "3");
+  arguments = joined(with(arguments, "--max-grad-norm", "0"), {"--optim", "sgd"});
+  const CommandResult result = run_graft(arguments);
+  check_exit(result, 5);
+  const int64_t step = steps_of(out).back()["step"];
+  const fs::path saved = out / "checkpoints" / ("step-" + std::to_string(step));
+  CHECK(fs::exists(saved / "manifest.json"));
+  for (const std::string& part :
+       {std::string("The weights are those of the step before"),
+        "The state after step " + std::to_string(step), "is saved: " + saved.string(),
+        "--adapter " + saved.string() + " --data ",
+        std::string("--learning-rate 5e+18 --out ANOTHER")})
+    check_contains(result.err, part);
+  const CommandResult again = run_graft({"train", "--resume", "--out", out});
+  check_exit(again, 5);  // the same step with the same numbers
+  check_exit(run_graft({"train", "--model", golden("models/gqa"), "--adapter", saved, "--data",
+                        golden("lora_runs/data.jsonl"), "--learning-rate", "5e+18", "--out",
+                        scratch / "another", "--dry-run"}),
+             0);
 }
 
 TEST_CASE("full disk: the run ends with exit code 4 and keeps what was saved before") {

@@ -1,0 +1,56 @@
+#include "graft/cli/train_advice.h"
+
+#include <filesystem>
+
+#include "graft/cli/terminal.h"
+#include "graft/tensor/error.h"
+
+namespace graft::cli {
+namespace {
+
+/// A run of its own that begins with the weights in `folder`.
+std::string train_further(const TrainFlags& values, const std::filesystem::path& folder) {
+  const std::string weights =
+      values.is_full() ? concat("--method full --model ", folder.string())
+                       : concat("--model ", values.model.model, " --adapter ", folder.string());
+  return concat("graft train ", weights, " --data ", values.data.path);
+}
+
+std::filesystem::path checkpoint(const TrainFlags& values, int64_t step) {
+  return std::filesystem::path(values.out) / "checkpoints" / concat("step-", step);
+}
+
+std::string saved_text(const TrainFlags& values, int64_t step) {
+  return concat("\nThe state after step ", step, " is saved: ", checkpoint(values, step).string());
+}
+
+}  // namespace
+
+std::string after_non_finite(const TrainFlags& values, std::optional<int64_t> saved_step) {
+  const std::string rate = number_text(values.learning_rate / 2);
+  if (!saved_step)
+    return concat("\nNothing was saved before it. To begin again: --overwrite --learning-rate ",
+                  rate);
+  return concat(saved_text(values, *saved_step),
+                "\n--resume would come to the same end, and takes no other learning rate. To go on "
+                "from there, or from an earlier checkpoint, with a lower one:\n  ",
+                train_further(values, checkpoint(values, *saved_step)), " --learning-rate ", rate,
+                " --out ANOTHER");
+}
+
+std::string after_out_of_memory(const TrainFlags& values, std::optional<int64_t> saved_step) {
+  const std::string less = concat(values.gradient_checkpointing ? "" : "--gradient-checkpointing, ",
+                                  "a smaller --batch-size with a larger --grad-accum, or a smaller "
+                                  "--max-seq-len");
+  if (!saved_step)
+    return concat("\nNothing was saved before it. Less memory is needed with ", less);
+  std::string text = saved_text(values, *saved_step);
+  if (!values.gradient_checkpointing)
+    return concat(text,
+                  "\nTo go on with less memory and the same result:\n  graft train --resume --out ",
+                  values.out, " --gradient-checkpointing");
+  return concat(text, "\nLess memory is needed with ", less, ", in a run of its own:\n  ",
+                train_further(values, checkpoint(values, *saved_step)), " --out ANOTHER");
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,18 @@
+// How to go on after a run that failed or is finished: commands to type, for the end of a message.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "graft/cli/train_flags.h"
+
+namespace graft::cli {
+
+/// After a loss or a gradient that is not finite. `saved_step` is that of the newest checkpoint.
+std::string after_non_finite(const TrainFlags& values, std::optional<int64_t> saved_step);
+
+/// After memory ran out.
+std::string after_out_of_memory(const TrainFlags& values, std::optional<int64_t> saved_step);
+
+}  // namespace graft::cli
