@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <sched.h>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,20 +29,21 @@ int available_processors() {
 /// Threads that wait for one job at a time. The job is the same for all; each knows its rank.
 class ThreadPool {
  public:
+  /// Throws ConfigError where the system does not start that many.
   explicit ThreadPool(int workers) {
-    for (int rank = 1; rank <= workers; ++rank)
-      threads_.emplace_back([this, rank] { serve(rank); });
+    threads_.reserve(static_cast<size_t>(workers));
+    try {
+      for (int rank = 1; rank <= workers; ++rank)
+        threads_.emplace_back([this, rank] { serve(rank); });
+    } catch (const std::system_error& error) {
+      stop();
+      throw ConfigError(concat("threads: ", workers + 1,
+                               " asked for, the system starts no more than ", size(), " (",
+                               error.code().message(), "); ask for fewer"));
+    }
   }
 
-  ~ThreadPool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& thread : threads_)
-      thread.join();
-  }
+  ~ThreadPool() { stop(); }
 
   /// Runs job(rank) on ranks 0 (the caller) to workers, and waits for all.
   void run(const std::function<void(int)>& job) {
@@ -63,6 +65,16 @@ class ThreadPool {
   int size() const { return static_cast<int>(threads_.size()) + 1; }
 
  private:
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_)
+      thread.join();
+  }
+
   void serve(int rank) {
     uint64_t seen = 0;
     for (;;) {
@@ -84,6 +96,7 @@ class ThreadPool {
 
   void execute(const std::function<void(int)>& job, int rank) {
     inside_parallel_for = true;
+    threads_.reserve(static_cast<size_t>(workers));
     try {
       job(rank);
     } catch (...) {

@@ -11,7 +11,8 @@
 namespace graft {
 
 /// Sets how many threads take part, the caller included; at least 1. The default is the number of
-/// processors this process may use. Not while a parallel_for runs.
+/// processors this process may use. Throws ConfigError, and leaves the threads as they were, where
+/// the system does not start that many. Not while a parallel_for runs.
 void set_thread_count(int count);
 int thread_count();
 
