@@ -1,8 +1,10 @@
-// Decoder: a causal language model of Llama's shape, as its configuration describes it.
+// Decoder: a causal language model of Llama's shape, with what its family does otherwise.
 //
 // Module paths equal the keys of Hugging Face checkpoints: model.embed_tokens,
 // model.layers.N.self_attn.q_proj, …, model.norm, lm_head.
 #pragma once
+
+#include <vector>
 
 #include "graft/models/decoder_config.h"
 #include "graft/nn/causal_lm.h"
@@ -22,7 +24,7 @@ class DecoderStack final : public nn::Module {
   const nn::Weight& embedding_weight() const { return embed_tokens_->weight(); }
 
  private:
-  nn::Rotary rotary_;
+  std::vector<nn::Rotary> rotaries_;
   nn::Child<nn::EmbeddingLike> embed_tokens_;
   nn::ChildList<nn::DecoderLayer> layers_;
   nn::Child<nn::RmsNorm> norm_;

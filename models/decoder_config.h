@@ -28,18 +28,26 @@ struct DecoderConfig {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
   int64_t max_positions = 0;
-  double rms_norm_eps = 0;
-  double rope_theta = 0;
+  double norm_eps = 0;
+  /// Rotary settings; a second one is that of the layers with a window.
+  std::vector<nn::RopeConfig> ropes{};
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
+  /// How many tokens back a token sees in the layers that have a window.
+  int64_t window = 0;
+  /// The layers that have it; empty for none.
+  std::vector<bool> windowed{};
   /// The head shares the matrix of the embedding.
   bool tied_head = false;
   std::optional<int64_t> bos_token_id{};
   std::optional<int64_t> pad_token_id{};
   std::vector<int64_t> eos_token_ids{};
 
-  nn::DecoderLayerConfig layer_config() const;
+  bool has_window(int64_t layer) const {
+    return !windowed.empty() && windowed[static_cast<size_t>(layer)];
+  }
+  nn::DecoderLayerConfig layer_config(int64_t layer) const;
 };
 
 /// Inclusive limits of sizes in a configuration: far above any model, low enough that products of

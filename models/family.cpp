@@ -5,19 +5,44 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "graft/models/llama_keys.h"
+#include "graft/models/rope_config.h"
+
 namespace graft::models {
 namespace {
 
+/// What nearly all families have: Llama's keys and one rotary embedding.
+void read_common(const io::JsonObject& json, DecoderConfig& config) {
+  read_llama_keys(json, config);
+  config.ropes = {read_rope(json, rope_defaults(config))};
+}
+
+void write_common(const DecoderConfig& config, io::Json& json) {
+  write_llama_keys(config, json);
+  write_rope(config.ropes.at(0), config.head_dim, json);
+}
+
 void read_llama(const io::JsonObject& json, DecoderConfig& config) {
-  config.qkv_bias = config.o_bias = json.boolean_or("attention_bias", false);
+  read_common(json, config);
+  read_attention_bias(json, config);
   config.mlp_bias = json.boolean_or("mlp_bias", false);
 }
 
 void write_llama(const DecoderConfig& config, io::Json& json) {
-  GRAFT_CHECK(config.qkv_bias == config.o_bias, ConfigError,
-              "llama: a bias on some of q_proj, k_proj, v_proj, o_proj only is not supported");
-  json["attention_bias"] = config.qkv_bias;
+  write_common(config, json);
+  write_attention_bias(config, json);
   json["mlp_bias"] = config.mlp_bias;
+}
+
+void read_qwen2(const io::JsonObject& json, DecoderConfig& config) {
+  read_common(json, config);
+  config.qkv_bias = true;
+  read_qwen_window(json, config);
+}
+
+void write_qwen2(const DecoderConfig& config, io::Json& json) {
+  write_common(config, json);
+  write_qwen_window(config, json);
 }
 
 constexpr std::array family_table{
@@ -27,19 +52,26 @@ constexpr std::array family_table{
            .gguf_interleaves_rotary = true,
            .read = read_llama,
            .write = write_llama},
+    Family{.model_type = "qwen2",
+           .architecture = "Qwen2ForCausalLM",
+           .defaults = {.max_positions = 32768, .kv_heads = 32},
+           .read = read_qwen2,
+           .write = write_qwen2},
 };
 
 /// "LlamaForCausalLM, …".
 std::string listed(std::string_view Family::*member) {
   std::string list;
-  for (const Family& family : family_table)
-    list += (list.empty() ? "" : ", ") + std::string(family.*member);
+  for (const Family& family : family_table) {
+    if (!(family.*member).empty())
+      list += (list.empty() ? "" : ", ") + std::string(family.*member);
+  }
   return list;
 }
 
 const Family* find(std::string_view Family::*member, std::string_view name) {
   const auto it = std::ranges::find(family_table, name, member);
-  return it == family_table.end() ? nullptr : &*it;
+  return it == family_table.end() || name.empty() ? nullptr : &*it;
 }
 
 }  // namespace
@@ -70,6 +102,12 @@ const Family& family_of_gguf(std::string_view file, std::string_view architectur
   GRAFT_CHECK(family != nullptr, ConfigError, file, ": general.architecture ", architecture,
               " is not supported; supported: ", listed(&Family::gguf_architecture));
   return *family;
+}
+
+std::string python_module_of(const Family& family) {
+  if (!family.python_module.empty())
+    return std::string(family.python_module);
+  return concat("transformers.models.", family.model_type, ".modeling_", family.model_type);
 }
 
 }  // namespace graft::models

@@ -1,7 +1,8 @@
 // Families: what the decoders of one design have in common, as rows of a table.
 //
-// A family is a table of differences, not a class: its names in config.json and in GGUF files, and
-// the keys of config.json that only it has. Everything else is DecoderConfig and Decoder.
+// A family is a table of differences, not a class: its names, how its layers differ from Llama's,
+// what transformers assumes for keys that config.json leaves out, and the keys that only it has.
+// Everything else is DecoderConfig and Decoder.
 #pragma once
 
 #include <span>
@@ -13,16 +14,39 @@
 
 namespace graft::models {
 
+/// How the layers of a family differ from Llama's.
+struct Design {
+  nn::QueryKeyNorm qk_norm = nn::QueryKeyNorm::none;
+  nn::NormPlacement norms = nn::NormPlacement::before;
+  /// `qkv_proj` and `gate_up_proj` are one module each.
+  bool fused = false;
+  /// A generation that grows beyond the original positions of a longrope computes its keys again.
+  /// Other families go on with those turned by the angles of short texts, as transformers does.
+  bool renews_cache = false;
+};
+
+/// What transformers assumes where config.json does not say.
+struct ConfigDefaults {
+  int64_t max_positions = 2048;
+  int64_t kv_heads = 0;  ///< 0: as many as query heads
+  int64_t head_dim = 0;  ///< 0: hidden_size / heads
+  double norm_eps = 1e-6;
+  bool tied_head = false;
+};
+
 struct Family {
   std::string_view model_type;    ///< "llama"
   std::string_view architecture;  ///< "LlamaForCausalLM"
-  /// general.architecture of GGUF files.
-  std::string_view gguf_architecture;
+  /// Of transformers, where it is not transformers.models.TYPE.modeling_TYPE.
+  std::string_view python_module{};
+  /// general.architecture of GGUF files; empty where those are not read.
+  std::string_view gguf_architecture{};
   /// Of each head's rows of q and k, GGUF files hold rows i and i + D/2 next to each other.
   bool gguf_interleaves_rotary = false;
-  /// Reads the keys that not every family has.
+  Design design{};
+  ConfigDefaults defaults{};
+  /// Reads config.json but for the token ids, and writes it.
   void (*read)(const io::JsonObject& json, DecoderConfig& config) = nullptr;
-  /// Writes them.
   void (*write)(const DecoderConfig& config, io::Json& json) = nullptr;
 };
 
@@ -35,5 +59,8 @@ const Family& family_of(const io::JsonObject& json);
 
 /// The family of a GGUF architecture; throws as above.
 const Family& family_of_gguf(std::string_view file, std::string_view architecture);
+
+/// The Python module that defines the family's architecture, as PEFT notes it.
+std::string python_module_of(const Family& family);
 
 }  // namespace graft::models

@@ -51,6 +51,7 @@ class Generation {
     for (const size_t row : rows_)
       inputs.push_back(prompts_[row]);
     for (int64_t step = 0; !rows_.empty(); ++step) {
+      renew_cache(inputs);
       const Tensor logits = next_logits(inputs);
       take_tokens(logits, step);
       inputs.clear();
@@ -80,6 +81,26 @@ class Generation {
                     model_.info().max_positions - size(prompts_[row]) - made);
   }
 
+  /// Where a row outgrows what its cached keys were made for, all rows start again, with all of
+  /// their tokens as inputs. For the other rows that changes nothing.
+  void renew_cache(Prompts& inputs) {
+    const int64_t limit = model_.info().cache_renewal;
+    bool stale = false;
+    for (size_t i = 0; i < inputs.size() && limit > 0; ++i) {
+      const int64_t cached = cache_.lengths().span<int64_t>()[i];
+      const int64_t length = cached + static_cast<int64_t>(inputs[i].size());
+      stale = stale || (cached > 0 && cached <= limit && length > limit);
+    }
+    if (!stale)
+      return;
+    cache_ = nn::KvCache(model_.info().layers, static_cast<int64_t>(rows_.size()), capacity());
+    inputs.clear();
+    for (const size_t row : rows_) {
+      inputs.push_back(prompts_[row]);
+      inputs.back().insert(inputs.back().end(), results_[row].ids.begin(), results_[row].ids.end());
+    }
+  }
+
   /// Runs the model over the unfinished rows' new tokens, of any lengths; (rows, V) f32: the logits
   /// behind the last token of each.
   Tensor next_logits(const Prompts& inputs) {
@@ -89,6 +110,7 @@ class Generation {
     const int64_t rows = static_cast<int64_t>(inputs.size());
     const int64_t length = static_cast<int64_t>(longest);
     Tensor ids = Tensor::zeros({rows, length}, DType::i64);  // padded on the right, with any id
+    Tensor positions = Tensor::empty({rows, length}, DType::i64);
     std::vector<int64_t> counts;
     std::vector<int64_t> last;
     for (int64_t row = 0; row < rows; ++row) {
@@ -96,7 +118,12 @@ class Generation {
       std::ranges::copy(input, ids.data<int64_t>() + row * length);
       counts.push_back(static_cast<int64_t>(input.size()));
       last.push_back(row * length + counts.back() - 1);
+      // Padding stands where the last token stands: it makes no text longer than it is.
+      const int64_t first = cache_.lengths().span<int64_t>()[static_cast<size_t>(row)];
+      for (int64_t t = 0; t < length; ++t)
+        positions.data<int64_t>()[row * length + t] = first + std::min(t, counts.back() - 1);
     }
+    context_.positions = positions;
     const Variable hidden = model_.forward(ids, context_);
     cache_.advance(counts);
     const Variable last_hidden(

@@ -143,8 +143,10 @@ DecoderConfig read_gguf_config(const io::GgufFile& file) {
                                      std::max<int64_t>(1, config.hidden_size / config.heads));
   refuse_unsupported(file, metadata, config.head_dim);
   config.max_positions = metadata.size("context_length");
-  config.rms_norm_eps = shortest(file.number(metadata.key("attention.layer_norm_rms_epsilon")));
-  config.rope_theta = metadata.number_or("rope.freq_base", 10000);
+  config.norm_eps = shortest(file.number(metadata.key("attention.layer_norm_rms_epsilon")));
+  config.ropes = {{.dim = config.head_dim,
+                   .theta = metadata.number_or("rope.freq_base", 10000),
+                   .max_positions = config.max_positions}};
   const io::GgufTensor& embedding = file.tensor("token_embd.weight");
   config.vocab_size = embedding.shape.rank() > 0 ? embedding.shape[0] : 0;
   config.tied_head = !file.contains("output.weight");

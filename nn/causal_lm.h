@@ -13,9 +13,10 @@ namespace graft::nn {
 
 /// What is known of a model besides its weights.
 struct ModelInfo {
-  std::string model_type;    ///< "llama", … as in config.json
-  std::string architecture;  ///< "LlamaForCausalLM", …
-  std::string name_or_path;  ///< where it was loaded from
+  std::string model_type;       ///< "llama", … as in config.json
+  std::string architecture;     ///< "LlamaForCausalLM", …
+  std::string python_module{};  ///< that defines the architecture, as PEFT notes it
+  std::string name_or_path;     ///< where it was loaded from
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t layers = 0;
@@ -24,6 +25,9 @@ struct ModelInfo {
   int64_t head_dim = 0;
   int64_t intermediate_size = 0;
   int64_t max_positions = 0;
+  /// A text that grows beyond this many tokens has other keys and values from its first token on,
+  /// so a cache of them is to be filled again; 0 where that never happens.
+  int64_t cache_renewal = 0;
   bool tied_head = false;
   DType dtype = DType::f32;  ///< of the weights as held
   std::optional<int64_t> bos_token_id{};

@@ -3,24 +3,38 @@
 #include "graft/autograd/pointwise.h"
 
 namespace graft::nn {
+namespace {
+
+Variable normed(const std::optional<Child<RmsNorm>>& norm, const Variable& x) {
+  return norm ? (*norm)->forward(x) : x;
+}
+
+}  // namespace
 
 DecoderLayer::DecoderLayer(const DecoderLayerConfig& config, int64_t layer)
-    : input_layernorm_(
-          *this, "input_layernorm",
-          std::make_unique<RmsNorm>(config.attention.hidden_size, config.rms_norm_eps)),
-      self_attn_(*this, "self_attn", std::make_unique<Attention>(config.attention, layer)),
-      post_attention_layernorm_(
-          *this, "post_attention_layernorm",
-          std::make_unique<RmsNorm>(config.attention.hidden_size, config.rms_norm_eps)),
-      mlp_(*this, "mlp",
-           std::make_unique<Mlp>(config.attention.hidden_size, config.intermediate_size,
-                                 config.mlp_bias)) {}
+    : self_attn_(*this, "self_attn", std::make_unique<Attention>(config.attention, layer)),
+      mlp_(*this, "mlp", std::make_unique<Mlp>(config.mlp)) {
+  const auto norm = [&](OptionalNorm& member, const char* name) {
+    member.emplace(*this, name, make_norm(config.attention.hidden_size, config.norm));
+  };
+  const bool before = config.norms != NormPlacement::after;
+  const bool after = config.norms != NormPlacement::before;
+  if (before)
+    norm(before_attention_, "input_layernorm");
+  // Checkpoints call the second norm so whether it stands behind attention or before the MLP.
+  norm(after ? after_attention_ : before_mlp_, "post_attention_layernorm");
+  if (before && after)
+    norm(before_mlp_, "pre_feedforward_layernorm");
+  if (after)
+    norm(after_mlp_, "post_feedforward_layernorm");
+}
 
 Variable DecoderLayer::forward(const Variable& x, const Placement& placement,
                                const Context& context) const {
-  const Variable mixed =
-      add(x, self_attn_->forward(input_layernorm_->forward(x), placement, context));
-  return add(mixed, mlp_->forward(post_attention_layernorm_->forward(mixed), context));
+  const Variable attention = self_attn_->forward(normed(before_attention_, x), placement, context);
+  const Variable mixed = add(x, normed(after_attention_, attention));
+  const Variable fed = mlp_->forward(normed(before_mlp_, mixed), context);
+  return add(mixed, normed(after_mlp_, fed));
 }
 
 }  // namespace graft::nn

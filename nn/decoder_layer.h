@@ -1,7 +1,8 @@
-// DecoderLayer: attention and MLP, each behind its norm and added to what it was given.
+// DecoderLayer: attention and MLP, each with its norms and added to what it was given.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "graft/nn/attention.h"
 #include "graft/nn/mlp.h"
@@ -9,11 +10,18 @@
 
 namespace graft::nn {
 
+/// Where a layer normalises.
+enum class NormPlacement {
+  before,  ///< what attention and MLP read
+  after,   ///< what they give, before it is added
+  both,
+};
+
 struct DecoderLayerConfig {
   AttentionConfig attention{};
-  int64_t intermediate_size = 0;
-  bool mlp_bias = false;
-  double rms_norm_eps = 0;
+  MlpConfig mlp{};
+  NormConfig norm{};
+  NormPlacement norms = NormPlacement::before;
 };
 
 class DecoderLayer final : public Module {
@@ -25,10 +33,14 @@ class DecoderLayer final : public Module {
   Variable forward(const Variable& x, const Placement& placement, const Context& context) const;
 
  private:
-  Child<RmsNorm> input_layernorm_;
+  using OptionalNorm = std::optional<Child<RmsNorm>>;
+
+  OptionalNorm before_attention_;
   Child<Attention> self_attn_;
-  Child<RmsNorm> post_attention_layernorm_;
+  OptionalNorm after_attention_;
+  OptionalNorm before_mlp_;
   Child<Mlp> mlp_;
+  OptionalNorm after_mlp_;
 };
 
 }  // namespace graft::nn

@@ -2,30 +2,35 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
-#include "graft/autograd/pointwise.h"
 #include "graft/nn/linear.h"
 
 namespace graft::nn {
 
+struct MlpConfig {
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  bool bias = false;
+  /// One module `gate_up_proj` in place of `gate_proj` and `up_proj`.
+  bool fused_gate_up = false;
+};
+
 /// down(silu(gate(x)) · up(x)).
 class Mlp final : public Module {
  public:
-  Mlp(int64_t hidden_size, int64_t intermediate_size, bool bias)
-      : gate_proj_(*this, "gate_proj", make_linear(hidden_size, intermediate_size, bias)),
-        up_proj_(*this, "up_proj", make_linear(hidden_size, intermediate_size, bias)),
-        down_proj_(*this, "down_proj", make_linear(intermediate_size, hidden_size, bias)) {}
+  explicit Mlp(const MlpConfig& config);
 
   /// x (…, hidden_size) -> the same shape.
-  Variable forward(const Variable& x, const Context& context) const {
-    return down_proj_->forward(
-        swiglu(gate_proj_->forward(x, context), up_proj_->forward(x, context)), context);
-  }
+  Variable forward(const Variable& x, const Context& context) const;
 
  private:
-  Child<LinearLike> gate_proj_;
-  Child<LinearLike> up_proj_;
-  Child<LinearLike> down_proj_;
+  MlpConfig config_;
+  // Which there are depends on the configuration; down_proj_ always is, and comes after the others.
+  std::optional<Child<LinearLike>> gate_up_proj_;
+  std::optional<Child<LinearLike>> gate_proj_;
+  std::optional<Child<LinearLike>> up_proj_;
+  std::optional<Child<LinearLike>> down_proj_;
 };
 
 }  // namespace graft::nn

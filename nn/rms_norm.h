@@ -6,15 +6,24 @@
 
 namespace graft::nn {
 
+struct NormConfig {
+  double eps = 0;
+};
+
 /// x · weight / sqrt(mean(x²) + eps) over the last dimension.
 class RmsNorm final : public Module {
  public:
-  RmsNorm(int64_t features, double eps) : eps_(eps), weight_(*this, "weight", Shape{features}) {}
-  Variable forward(const Variable& x) const { return graft::rms_norm(x, *weight_, eps_); }
+  RmsNorm(int64_t features, const NormConfig& config)
+      : config_(config), weight_(*this, "weight", Shape{features}) {}
+  Variable forward(const Variable& x) const { return graft::rms_norm(x, *weight_, config_.eps); }
 
  private:
-  double eps_;
+  NormConfig config_;
   Parameter weight_;
 };
+
+inline std::unique_ptr<RmsNorm> make_norm(int64_t features, const NormConfig& config) {
+  return std::make_unique<RmsNorm>(features, config);
+}
 
 }  // namespace graft::nn

@@ -101,13 +101,9 @@ std::vector<io::NamedTensor> saved_tensors(nn::CausalLM& base, const std::string
 LoraConfig completed(LoraConfig config, const nn::ModelInfo& info) {
   if (!config.base_model_name_or_path && !info.name_or_path.empty())
     config.base_model_name_or_path = info.name_or_path;
-  if (!config.task_type && !info.architecture.empty()) {
-    std::string family = info.model_type;
-    std::ranges::replace(family, '-', '_');
+  if (!config.task_type && !info.architecture.empty())
     config.auto_mapping =
-        AutoMapping{.base_model_class = info.architecture,
-                    .parent_library = concat("transformers.models.", family, ".modeling_", family)};
-  }
+        AutoMapping{.base_model_class = info.architecture, .parent_library = info.python_module};
   return config;
 }
 

@@ -186,7 +186,7 @@ TEST_CASE("decoder: module paths are checkpoint keys, a tied head is one paramet
   const auto model = golden_model("tied");
   const std::vector<nn::NamedMember> parameters = nn::named_parameters(*model);
   CHECK(parameters.front().path == "model.embed_tokens.weight");
-  CHECK(parameters[1].path == "model.layers.0.input_layernorm.weight");
+  CHECK(parameters[1].path == "model.layers.0.self_attn.q_proj.weight");
   CHECK(parameters.back().path == "model.norm.weight");
   CHECK(parameters.size() == 2 + 2 * 9);
   CHECK(nn::named_parameters(*golden_model("untied")).back().path == "lm_head.weight");

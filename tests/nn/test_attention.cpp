@@ -14,6 +14,8 @@ using test::random_tensor;
 
 constexpr AttentionConfig small{.hidden_size = 12, .heads = 4, .kv_heads = 2, .head_dim = 6};
 
+const std::vector<Rotary> rotaries{Rotary({.dim = small.head_dim})};
+
 /// The numbers of a parameter by its path.
 Tensor value_of(Module& root, const std::string& path) {
   for (const NamedMember& parameter : named_parameters(root)) {
@@ -97,8 +99,7 @@ class Reference {
 };
 
 Variable run(const Attention& attention, const Tensor& x, const Context& context = {}) {
-  const Rotary rotary = default_rotary(small.head_dim, 10000);
-  return attention.forward(Variable(x), place(rotary, x.dim(0), x.dim(1), x.dtype(), context),
+  return attention.forward(Variable(x), place(rotaries, x.dim(0), x.dim(1), x.dtype(), context),
                            context);
 }
 
@@ -136,44 +137,31 @@ TEST_CASE("attention: heads that do not group are refused") {
   config.kv_heads = 3;
   test::check_contains(test::message_of<ConfigError>([&] { Attention(config, 0); }),
                        "4 query heads for 3 key heads");
-  test::check_contains(test::message_of<ConfigError>([&] { default_rotary(7, 10000); }),
-                       "head_dim is 7");
-  test::check_contains(test::message_of<ConfigError>([&] { default_rotary(8, 0); }),
-                       "rope_theta is 0");
 }
 
 TEST_CASE("placement: positions and segments must fit the ids") {
-  const Rotary rotary = default_rotary(6, 10000);
   Context context;
   context.positions = Tensor::zeros({2, 3}, DType::i64);
   test::check_contains(
-      test::message_of<ShapeError>([&] { place(rotary, 2, 4, DType::f32, context); }), "positions");
+      test::message_of<ShapeError>([&] { place(rotaries, 2, 4, DType::f32, context); }),
+      "positions");
   context.positions = {};
   context.segments = Tensor::zeros({1, 4}, DType::i64);
   test::check_contains(
-      test::message_of<ShapeError>([&] { place(rotary, 2, 4, DType::f32, context); }), "segments");
-}
-
-TEST_CASE("placement: angles per position are those of transformers, in f32") {
-  // 1.0 / (500000.0 ** (torch.arange(0, 8, 2).float() / 8)), printed with all digits.
-  const Rotary rotary = default_rotary(8, 500000);
-  REQUIRE(rotary.inv_freq.size() == 4);
-  const double expected[] = {1.0, 0.037606030702590942, 0.0014142136787995696,
-                             5.3182960982667282e-05};
-  for (size_t i = 0; i < 4; ++i)
-    CHECK(rotary.inv_freq[i] == doctest::Approx(expected[i]).epsilon(1e-7));
-  for (const double angle : rotary.inv_freq)
-    CHECK(static_cast<double>(static_cast<float>(angle)) == angle);
+      test::message_of<ShapeError>([&] { place(rotaries, 2, 4, DType::f32, context); }),
+      "segments");
 }
 
 TEST_CASE("decoder layer: gradients reach every parameter") {
-  DecoderLayer layer({.attention = small, .intermediate_size = 20, .rms_norm_eps = 1e-5}, 0);
+  DecoderLayer layer({.attention = small,
+                      .mlp = {.hidden_size = small.hidden_size, .intermediate_size = 20},
+                      .norm = {.eps = 1e-5}},
+                     0);
   initialize(layer, 0.3, 1);
   set_requires_grad(layer, true);
   const Context context;
   const Tensor x = random_tensor({2, 5, small.hidden_size}, 2);
-  const Placement placement =
-      place(default_rotary(small.head_dim, 10000), 2, 5, DType::f32, context);
+  const Placement placement = place(rotaries, 2, 5, DType::f32, context);
   layer.forward(Variable(x), placement, context).backward();
   const std::vector<NamedMember> parameters = named_parameters(layer);
   CHECK(parameters.size() == 9);

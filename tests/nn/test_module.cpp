@@ -17,7 +17,7 @@ class Tree final : public Module {
   Tree()
       : items_(*this, "items", 2, [](int64_t i) { return std::make_unique<Linear>(3, 4 + i); }) {}
 
-  Child<RmsNorm> norm{*this, "norm", std::make_unique<RmsNorm>(3, 1e-5)};
+  Child<RmsNorm> norm{*this, "norm", make_norm(3, {.eps = 1e-5})};
   Child<LinearLike> linear{*this, "linear", make_linear(3, 2, true)};
   Child<Embedding> table{*this, "table", std::make_unique<Embedding>(5, 3)};
   Child<LinearLike> head{*this, "head", std::make_unique<Linear>(table->weight())};

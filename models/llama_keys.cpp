@@ -1,0 +1,145 @@
+#include "graft/models/llama_keys.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "graft/models/family.h"
+
+namespace graft::models {
+namespace {
+
+void check_activation(const io::JsonObject& json) {
+  const std::string activation = json.text_or("hidden_act", "silu");
+  GRAFT_CHECK(activation == "silu" || activation == "swish", ConfigError, json.file(),
+              ": hidden_act is ", activation, ", silu expected: no other is supported");
+}
+
+int64_t read_head_dim(const io::JsonObject& json, const DecoderConfig& config) {
+  if (json.has("head_dim"))
+    return json.integer("head_dim", size_limits);
+  if (config.family->defaults.head_dim > 0)
+    return config.family->defaults.head_dim;
+  if (config.hidden_size % config.heads != 0)
+    throw json.wrong("hidden_size", concat("a multiple of num_attention_heads (", config.heads,
+                                           ") where there is no head_dim"));
+  return config.hidden_size / config.heads;
+}
+
+/// The window that `sliding_window` gives: 0 where it is null, `fallback` where it is missing.
+int64_t window_or(const io::JsonObject& json, int64_t fallback) {
+  if (json.kind("sliding_window") == io::JsonKind::absent)
+    return fallback;
+  return json.has("sliding_window") ? json.integer("sliding_window", size_limits) : 0;
+}
+
+constexpr const char* full_attention = "full_attention";
+constexpr const char* sliding_attention = "sliding_attention";
+
+}  // namespace
+
+void read_llama_keys(const io::JsonObject& json, DecoderConfig& config) {
+  const ConfigDefaults& defaults = config.family->defaults;
+  check_activation(json);
+  config.vocab_size = json.integer("vocab_size", size_limits);
+  config.hidden_size = json.integer("hidden_size", size_limits);
+  config.intermediate_size = json.integer("intermediate_size", size_limits);
+  config.layers = json.integer("num_hidden_layers", count_limits);
+  config.heads = json.integer("num_attention_heads", count_limits);
+  const bool said = json.kind("num_key_value_heads") != io::JsonKind::absent;
+  const int64_t missing = said || defaults.kv_heads == 0 ? config.heads : defaults.kv_heads;
+  config.kv_heads = json.integer_or("num_key_value_heads", missing, count_limits);
+  config.head_dim = read_head_dim(json, config);
+  config.max_positions =
+      json.integer_or("max_position_embeddings", defaults.max_positions, size_limits);
+  config.norm_eps = json.number_or("rms_norm_eps", defaults.norm_eps);
+  config.tied_head = json.boolean_or("tie_word_embeddings", defaults.tied_head);
+}
+
+void write_llama_keys(const DecoderConfig& config, io::Json& json) {
+  json["vocab_size"] = config.vocab_size;
+  json["hidden_size"] = config.hidden_size;
+  json["intermediate_size"] = config.intermediate_size;
+  json["num_hidden_layers"] = config.layers;
+  json["num_attention_heads"] = config.heads;
+  json["num_key_value_heads"] = config.kv_heads;
+  json["head_dim"] = config.head_dim;
+  json["hidden_act"] = "silu";
+  json["max_position_embeddings"] = config.max_positions;
+  json["rms_norm_eps"] = config.norm_eps;
+  json["tie_word_embeddings"] = config.tied_head;
+}
+
+RopeDefaults rope_defaults(const DecoderConfig& config) {
+  return {.head_dim = config.head_dim, .max_positions = config.max_positions};
+}
+
+void read_attention_bias(const io::JsonObject& json, DecoderConfig& config) {
+  config.qkv_bias = config.o_bias = json.boolean_or("attention_bias", false);
+}
+
+void write_attention_bias(const DecoderConfig& config, io::Json& json) {
+  GRAFT_CHECK(config.qkv_bias == config.o_bias, ConfigError, config.family->model_type,
+              ": a bias on some of q_proj, k_proj, v_proj, o_proj only is not supported");
+  json["attention_bias"] = config.qkv_bias;
+}
+
+void read_layer_types(const io::JsonObject& json, DecoderConfig& config) {
+  if (!json.has("layer_types"))
+    return;
+  const std::vector<std::string> types = json.texts("layer_types");
+  if (static_cast<int64_t>(types.size()) != config.layers)
+    throw json.wrong("layer_types", concat("one entry for each of ", config.layers, " layers"));
+  config.windowed.clear();
+  for (const std::string& type : types) {
+    GRAFT_CHECK(type == full_attention || type == sliding_attention, ConfigError, json.file(), ": ",
+                json.path_of("layer_types"), " holds ", type,
+                ", which is not supported; supported: full_attention, sliding_attention");
+    config.windowed.push_back(type == sliding_attention);
+  }
+  GRAFT_CHECK(config.window > 0 || std::ranges::count(config.windowed, true) == 0, ConfigError,
+              json.file(), ": ", json.path_of("layer_types"),
+              " holds sliding_attention, but there is no sliding_window");
+}
+
+void write_layer_types(const DecoderConfig& config, io::Json& json) {
+  io::Json types = io::Json::array();
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    types.push_back(config.has_window(layer) ? sliding_attention : full_attention);
+  json["layer_types"] = types;
+}
+
+void read_qwen_window(const io::JsonObject& json, DecoderConfig& config) {
+  constexpr int64_t usual_window = 4096;
+  constexpr int64_t usual_first = 28;
+  const bool used = json.boolean_or("use_sliding_window", false);
+  const int64_t given = window_or(json, usual_window);
+  config.window = used ? given : 0;
+  const int64_t first = json.integer_or("max_window_layers", usual_first, {0, size_limits.max});
+  config.windowed.assign(static_cast<size_t>(config.layers), false);
+  for (int64_t layer = first; layer < config.layers && config.window > 0; ++layer)
+    config.windowed[static_cast<size_t>(layer)] = true;
+  read_layer_types(json, config);
+}
+
+void write_qwen_window(const DecoderConfig& config, io::Json& json) {
+  int64_t first = config.layers;
+  while (first > 0 && config.has_window(first - 1))
+    --first;
+  json["use_sliding_window"] = config.window > 0;
+  json["sliding_window"] = config.window > 0 ? io::Json(config.window) : io::Json(nullptr);
+  json["max_window_layers"] = first;
+  write_layer_types(config, json);
+}
+
+void read_window(const io::JsonObject& json, int64_t fallback, DecoderConfig& config) {
+  config.window = window_or(json, fallback);
+  config.windowed.assign(static_cast<size_t>(config.layers), config.window > 0);
+}
+
+void write_window(const DecoderConfig& config, io::Json& json) {
+  json["sliding_window"] = config.window > 0 ? io::Json(config.window) : io::Json(nullptr);
+}
+
+}  // namespace graft::models
