@@ -14,6 +14,7 @@
 #include "graft/autograd/norm.h"
 #include "graft/autograd/pointwise.h"
 #include "graft/autograd/rope.h"
+#include "graft/autograd/split.h"
 #include "graft/autograd/tape.h"
 #include "graft/nn/loss.h"
 #include "graft/tensor/pointwise.h"
@@ -81,6 +82,20 @@ TEST_CASE("gradcheck: elementwise operations and shapes") {
   check([](const Inputs& x) { return sum(mul(x[0], x[0])); }, {leaf({2, 3}, 1)});
   check([](const Inputs& x) { return view(mul(x[0], x[0]), {3, -1}); }, {leaf({2, 3}, 1)});
   check([](const Inputs& x) { return swiglu(x[0], x[1]); }, {leaf({3, 5}, 1), leaf({3, 5}, 2)});
+}
+
+TEST_CASE("gradcheck: split along each dimension, with parts that nobody uses") {
+  for (const int dimension : {0, 1, -1}) {
+    const auto products = [&](const Inputs& x) {
+      const Inputs parts = split(x[0], dimension, {2, 1, 1});
+      return mul(parts[1], parts[2]);
+    };
+    check([&](const Inputs& x) { return sum(products(x)); }, {leaf({4, 4, 4}, 1)});
+  }
+  const std::string message = test::message_of<ShapeError>([] {
+    split(leaf({4, 5}, 1), 1, {2, 2});
+  });
+  test::check_contains(message, "split: parts of 4 given, dimension 1 of (4, 5) expected");
 }
 
 TEST_CASE("gradcheck: rms_norm, with and without a gradient for the weight") {
