@@ -45,6 +45,17 @@ void write_qwen2(const DecoderConfig& config, io::Json& json) {
   write_qwen_window(config, json);
 }
 
+void read_mistral(const io::JsonObject& json, DecoderConfig& config) {
+  constexpr int64_t usual_window = 4096;
+  read_common(json, config);
+  read_window(json, usual_window, config);
+}
+
+void write_mistral(const DecoderConfig& config, io::Json& json) {
+  write_common(config, json);
+  write_window(config, json);
+}
+
 constexpr std::array family_table{
     Family{.model_type = "llama",
            .architecture = "LlamaForCausalLM",
@@ -57,6 +68,11 @@ constexpr std::array family_table{
            .defaults = {.max_positions = 32768, .kv_heads = 32},
            .read = read_qwen2,
            .write = write_qwen2},
+    Family{.model_type = "mistral",
+           .architecture = "MistralForCausalLM",
+           .defaults = {.max_positions = 131072, .kv_heads = 8},
+           .read = read_mistral,
+           .write = write_mistral},
 };
 
 /// "LlamaForCausalLM, …".
