@@ -56,6 +56,18 @@ void write_mistral(const DecoderConfig& config, io::Json& json) {
   write_window(config, json);
 }
 
+void read_qwen3(const io::JsonObject& json, DecoderConfig& config) {
+  read_common(json, config);
+  read_attention_bias(json, config);
+  read_qwen_window(json, config);
+}
+
+void write_qwen3(const DecoderConfig& config, io::Json& json) {
+  write_common(config, json);
+  write_attention_bias(config, json);
+  write_qwen_window(config, json);
+}
+
 constexpr std::array family_table{
     Family{.model_type = "llama",
            .architecture = "LlamaForCausalLM",
@@ -73,6 +85,12 @@ constexpr std::array family_table{
            .defaults = {.max_positions = 131072, .kv_heads = 8},
            .read = read_mistral,
            .write = write_mistral},
+    Family{.model_type = "qwen3",
+           .architecture = "Qwen3ForCausalLM",
+           .design = {.qk_norm = nn::QueryKeyNorm::head},
+           .defaults = {.max_positions = 32768, .kv_heads = 32, .head_dim = 128},
+           .read = read_qwen3,
+           .write = write_qwen3},
 };
 
 /// "LlamaForCausalLM, …".
