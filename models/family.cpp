@@ -68,6 +68,16 @@ void write_qwen3(const DecoderConfig& config, io::Json& json) {
   write_qwen_window(config, json);
 }
 
+void read_olmo2(const io::JsonObject& json, DecoderConfig& config) {
+  read_common(json, config);
+  read_attention_bias(json, config);
+}
+
+void write_olmo2(const DecoderConfig& config, io::Json& json) {
+  write_common(config, json);
+  write_attention_bias(config, json);
+}
+
 constexpr std::array family_table{
     Family{.model_type = "llama",
            .architecture = "LlamaForCausalLM",
@@ -91,6 +101,12 @@ constexpr std::array family_table{
            .defaults = {.max_positions = 32768, .kv_heads = 32, .head_dim = 128},
            .read = read_qwen3,
            .write = write_qwen3},
+    Family{.model_type = "olmo2",
+           .architecture = "Olmo2ForCausalLM",
+           .design = {.qk_norm = nn::QueryKeyNorm::projection, .norms = nn::NormPlacement::after},
+           .defaults = {.norm_eps = 1e-5},
+           .read = read_olmo2,
+           .write = write_olmo2},
 };
 
 /// "LlamaForCausalLM, …".
