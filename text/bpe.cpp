@@ -85,8 +85,18 @@ void Bpe::build_merges(const std::vector<Merge>& merges, std::string_view file) 
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
     insert_merge({pair_key(find(left, rank), find(right, rank)), static_cast<int32_t>(rank),
-                  find(left + right, rank)});
+                  find(merged(merges[rank], rank, file), rank)});
   }
+}
+
+std::string Bpe::merged(const Merge& merge, size_t rank, std::string_view file) const {
+  const std::string& prefix = options_.continuing_subword_prefix;
+  if (!merge.right.starts_with(prefix))
+    throw FormatError(file, -1,
+                      concat("merge ", rank, " ('", merge.left, "' + '", merge.right,
+                             "'): the right half does not begin with '", prefix,
+                             "', the continuing_subword_prefix"));
+  return merge.left + merge.right.substr(prefix.size());
 }
 
 void Bpe::insert_merge(const Slot& merge) {
@@ -131,14 +141,31 @@ void Bpe::encode(std::string_view text, const std::vector<ByteRange>& pieces,
   }
 }
 
-int32_t Bpe::find_character(std::string_view text, ByteRange character) const {
-  if (character.size() > 2)
-    return vocabulary_.find(character.of(text));
-  return short_character_ids_[code_point_at(text, character.begin).value];
+bool Bpe::has_affixes() const {
+  return !options_.continuing_subword_prefix.empty() || !options_.end_of_word_suffix.empty();
 }
 
-bool Bpe::has_all_bytes(std::string_view character) const {
-  return std::ranges::all_of(character, [&](char byte) {
+std::string_view Bpe::spelled(std::string_view text, ByteRange piece, ByteRange character,
+                              std::string& buffer) const {
+  if (!has_affixes())
+    return character.of(text);
+  buffer.clear();
+  if (character.begin != piece.begin)
+    buffer += options_.continuing_subword_prefix;
+  buffer += character.of(text);
+  if (character.end == piece.end)
+    buffer += options_.end_of_word_suffix;
+  return buffer;
+}
+
+int32_t Bpe::find_character(std::string_view spelled) const {
+  if (spelled.size() > 2 || has_affixes())
+    return vocabulary_.find(spelled);
+  return short_character_ids_[code_point_at(spelled, 0).value];
+}
+
+bool Bpe::has_all_bytes(std::string_view spelled) const {
+  return std::ranges::all_of(spelled, [&](char byte) {
     return byte_ids_[static_cast<unsigned char>(byte)] != Vocabulary::none;
   });
 }
@@ -155,18 +182,23 @@ void Bpe::split_characters(std::string_view text, ByteRange piece,
   // Unknown characters wait for the next known one: the reference puts the bytes of a fallback
   // before them, which shows only in vocabularies without all 256 bytes.
   std::optional<ByteRange> unknown;
+  std::string buffer;
   for (uint32_t at = piece.begin; at < piece.end;) {
     const ByteRange character{at, at + code_point_at(text, at).size};
     at = character.end;
-    const int32_t id = find_character(text, character);
+    const std::string_view token = spelled(text, piece, character, buffer);
+    const int32_t id = find_character(token);
     if (id != Vocabulary::none) {
       if (unknown)
         add(unk_id_, *unknown);
       unknown.reset();
       add(id, character);
-    } else if (options_.byte_fallback && has_all_bytes(character.of(text))) {
-      for (uint32_t i = character.begin; i < character.end; ++i)
-        add(byte_ids_[static_cast<unsigned char>(text[i])], {i, i + 1});
+    } else if (options_.byte_fallback && has_all_bytes(token)) {
+      // An affix is spelled in bytes too; it shares the character's place.
+      const bool plain = token.size() == character.size();
+      for (uint32_t i = 0; i < token.size(); ++i)
+        add(byte_ids_[static_cast<unsigned char>(token[i])],
+            plain ? ByteRange{character.begin + i, character.begin + i + 1} : character);
     } else if (unk_id_ != Vocabulary::none) {
       if (unknown && options_.fuse_unk) {
         unknown->end = character.end;

@@ -30,6 +30,10 @@ struct BpeOptions {
   bool byte_fallback = false;
   /// A piece that is a token as a whole is that token, whatever the merges say.
   bool ignore_merges = false;
+  /// Stands in the vocabulary before whatever does not begin a piece ("##ing").
+  std::string continuing_subword_prefix = {};
+  /// Stands in the vocabulary behind whatever ends a piece ("ing</w>").
+  std::string end_of_word_suffix = {};
 };
 
 /// A token and the bytes of the encoded text it stands for.
@@ -41,7 +45,7 @@ struct BpeToken {
 class Bpe {
  public:
   /// Throws FormatError, naming `file`, where a merge or the unknown token is not in the
-  /// vocabulary.
+  /// vocabulary, or the right half of a merge lacks the prefix of those that continue a piece.
   Bpe(Vocabulary vocabulary, const std::vector<Merge>& merges, BpeOptions options,
       std::string_view file);
 
@@ -64,8 +68,13 @@ class Bpe {
     int32_t id = Vocabulary::none;
   };
 
-  int32_t find_character(std::string_view text, ByteRange character) const;
-  bool has_all_bytes(std::string_view character) const;
+  bool has_affixes() const;
+  /// How the vocabulary spells a character of a piece; may be put together in `buffer`.
+  std::string_view spelled(std::string_view text, ByteRange piece, ByteRange character,
+                           std::string& buffer) const;
+  int32_t find_character(std::string_view spelled) const;
+  bool has_all_bytes(std::string_view spelled) const;
+  std::string merged(const Merge& merge, size_t rank, std::string_view file) const;
   void split_characters(std::string_view text, ByteRange piece, std::vector<Symbol>& symbols) const;
   void merge_symbols(Scratch& scratch) const;
   void add_candidate(const Scratch& scratch, int32_t left, std::vector<Candidate>& queue) const;

@@ -112,16 +112,8 @@ class ReplaceDecoder final : public Decoder {
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
 
   Texts apply(Texts tokens) const override {
-    for (std::string& token : tokens) {
-      std::string text;
-      size_t done = 0;
-      for (const ByteRange& match : pattern_.find_all(token)) {
-        text += token.substr(done, match.begin - done) + content_;
-        done = match.end;
-      }
-      text += token.substr(done);
-      token = std::move(text);
-    }
+    for (std::string& token : tokens)
+      token = pattern_.replaced(token, content_);
     return tokens;
   }
 
@@ -152,6 +144,21 @@ class StripDecoder final : public Decoder {
   int64_t stop_;
 };
 
+/// The end-of-word suffix becomes a space, behind the last token nothing.
+class SuffixDecoder final : public Decoder {
+ public:
+  explicit SuffixDecoder(std::string suffix) : suffix_(TextPattern::literal(std::move(suffix))) {}
+
+  Texts apply(Texts tokens) const override {
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = suffix_.replaced(tokens[i], i + 1 < tokens.size() ? " " : "");
+    return tokens;
+  }
+
+ private:
+  TextPattern suffix_;
+};
+
 class SequenceDecoder final : public Decoder {
  public:
   explicit SequenceDecoder(std::vector<std::unique_ptr<Decoder>> stages)
@@ -166,13 +173,6 @@ class SequenceDecoder final : public Decoder {
  private:
   std::vector<std::unique_ptr<Decoder>> stages_;
 };
-
-std::string one_character(const io::JsonObject& stage, std::string_view key) {
-  std::string text = stage.text(key);
-  if (text.empty() || code_point_at(text, 0).size != text.size())
-    throw stage.wrong(key, "one character");
-  return text;
-}
 
 std::unique_ptr<Decoder> make_decoder(const io::JsonObject& stage);
 
@@ -203,6 +203,8 @@ std::unique_ptr<Decoder> make_known(const std::string& type, const io::JsonObjec
     return std::make_unique<ByteFallbackDecoder>();
   if (type == "Fuse")
     return std::make_unique<FuseDecoder>();
+  if (type == "BPEDecoder")
+    return std::make_unique<SuffixDecoder>(stage.text("suffix"));
   if (type == "Metaspace")
     return make_metaspace(stage);
   if (type == "Replace")

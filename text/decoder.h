@@ -1,7 +1,7 @@
 // Decoders: the stage that makes a text of the tokens.
 //
 // Built from the "decoder" of a tokenizer.json: ByteLevel ByteFallback Fuse Metaspace Replace Strip
-// Sequence. Others are refused by name. Immutable.
+// BPEDecoder Sequence. WordPiece and CTC, of other kinds of models, are refused by name. Immutable.
 #pragma once
 
 #include <memory>

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graft/text/byte_alphabet.h"
+#include "graft/text/charsmap.h"
 #include "graft/text/text_pattern.h"
 #include "graft/text/unicode.h"
 
@@ -163,6 +164,41 @@ class StripNormalizer final : public Normalizer {
   bool right_;
 };
 
+/// SentencePiece's table, character by character as a reader sees them. Of longer ones, which the
+/// table does not know as a whole, each code point is looked up.
+class CharsmapNormalizer final : public Normalizer {
+ public:
+  explicit CharsmapNormalizer(Charsmap table) : table_(std::move(table)) {}
+
+  AlignedText apply(AlignedText text) const override {
+    const std::string_view bytes = text.text();
+    AlignedText result;
+    result.reserve(text.size());
+    for (ByteRange whole; whole.end < text.size();) {
+      whole = {whole.end, end_of_grapheme(bytes, whole.end)};
+      if (whole.size() < 6 && append(result, text, whole))
+        continue;
+      for (uint32_t at = whole.begin; at < whole.end;) {
+        const ByteRange part{at, at + code_point_at(bytes, at).size};
+        at = part.end;
+        if (!append(result, text, part))
+          result.append(text, part);
+      }
+    }
+    return result;
+  }
+
+ private:
+  bool append(AlignedText& out, const AlignedText& text, ByteRange part) const {
+    const auto replacement = table_.replacement(part.of(text.text()));
+    if (replacement)
+      out.append(*replacement, text.origin_of(part));
+    return replacement.has_value();
+  }
+
+  Charsmap table_;
+};
+
 class ByteLevelNormalizer final : public Normalizer {
  public:
   AlignedText apply(AlignedText text) const override { return spelled_in_byte_alphabet(text); }
@@ -190,7 +226,31 @@ void append_unless_accent(std::string& out, char32_t character) {
     append_utf8(out, character);
 }
 
+/// What the translation systems of SentencePiece's authors take out, or read as a space.
+void append_for_nmt(std::string& out, char32_t character) {
+  const auto within = [&](char32_t first, char32_t last) {
+    return first <= character && character <= last;
+  };
+  constexpr std::u32string_view spaces = U"\t\n\f\r\u1680\u2028\u2029\u2581\ufeff\ufffd";
+  if (spaces.find(character) != std::u32string_view::npos || within(0x200b, 0x200f))
+    out += ' ';
+  else if (!within(1, 0x1f) && character != 0x7f && character != 0x8f && character != 0x9f)
+    append_utf8(out, character);
+}
+
 std::unique_ptr<Normalizer> make_normalizer(const io::JsonObject& stage);
+
+std::unique_ptr<Normalizer> make_charsmap(const io::JsonObject& stage) {
+  constexpr std::string_view key = "precompiled_charsmap";
+  const auto bytes = from_base64(stage.text(key));
+  if (!bytes)
+    throw FormatError(stage.file(), -1, stage.path_of(key) + " is not base64");
+  try {
+    return std::make_unique<CharsmapNormalizer>(Charsmap(*bytes));
+  } catch (const ConfigError& error) {
+    throw FormatError(stage.file(), -1, concat(stage.path_of(key), ": ", error.what()));
+  }
+}
 
 std::unique_ptr<Normalizer> make_sequence(const io::JsonObject& stage) {
   std::vector<std::unique_ptr<Normalizer>> stages;
@@ -212,6 +272,10 @@ std::unique_ptr<Normalizer> make_known(const std::string& type, const io::JsonOb
     return std::make_unique<CharacterNormalizer>(append_lowercase);
   if (type == "StripAccents")
     return std::make_unique<CharacterNormalizer>(append_unless_accent);
+  if (type == "Nmt")
+    return std::make_unique<CharacterNormalizer>(append_for_nmt);
+  if (type == "Precompiled")
+    return make_charsmap(stage);
   if (type == "Prepend")
     return std::make_unique<PrependNormalizer>(stage.text("prepend"));
   if (type == "Replace")

@@ -1,7 +1,8 @@
 // Normalisers: the first stage of a tokenizer, which rewrites the text between added tokens.
 //
 // Built from the "normalizer" of a tokenizer.json: NFC NFD NFKC NFKD Lowercase Prepend Replace
-// Strip StripAccents ByteLevel Sequence. Others are refused by name. Immutable.
+// Strip StripAccents Nmt Precompiled ByteLevel Sequence. Others are refused by name
+// (BertNormalizer, which is for WordPiece). Immutable.
 #pragma once
 
 #include <memory>

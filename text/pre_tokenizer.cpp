@@ -146,6 +146,20 @@ std::vector<ByteRange> words(std::string_view piece) {
   return result;
 }
 
+/// Stretches of `length` characters.
+SplitPreTokenizer::Find stretches_of(int64_t length) {
+  return [length](std::string_view piece) {
+    std::vector<ByteRange> result;
+    for (uint32_t at = 0; at < piece.size();) {
+      const uint32_t begin = at;
+      for (int64_t i = 0; i < length && at < piece.size(); ++i)
+        at += code_point_at(piece, at).size;
+      result.push_back({begin, at});
+    }
+    return result;
+  };
+}
+
 /// The pieces in a new text; `add` appends what becomes of each.
 Pieces rewritten(const Pieces& input,
                  const std::function<void(AlignedText& out, ByteRange piece)>& add) {
@@ -280,9 +294,7 @@ std::unique_ptr<PreTokenizer> make_split(SplitPreTokenizer::Find find, Behavior 
 
 std::unique_ptr<PreTokenizer> make_metaspace(const io::JsonObject& stage) {
   using Prepend = MetaspacePreTokenizer::Prepend;
-  const std::string replacement = stage.text("replacement");
-  if (replacement.empty() || code_point_at(replacement, 0).size != replacement.size())
-    throw stage.wrong("replacement", "one character");
+  const std::string replacement = one_character(stage, "replacement");
   stage.kind("str_rep");  // an old copy of the replacement
   const std::string scheme = stage.text_or(
       "prepend_scheme", stage.boolean_or("add_prefix_space", true) ? "always" : "never");
@@ -298,7 +310,15 @@ std::unique_ptr<PreTokenizer> make_metaspace(const io::JsonObject& stage) {
 }
 
 std::unique_ptr<PreTokenizer> make_delimiter(const io::JsonObject& stage) {
-  return make_split(matches_of(TextPattern::literal(stage.text("delimiter"))), Behavior::removed);
+  return make_split(matches_of(TextPattern::literal(one_character(stage, "delimiter"))),
+                    Behavior::removed);
+}
+
+std::unique_ptr<PreTokenizer> make_bert() {
+  std::vector<std::unique_ptr<PreTokenizer>> stages;
+  stages.push_back(make_split(characters_that(is_whitespace), Behavior::removed));
+  stages.push_back(make_split(characters_that(is_punctuation), Behavior::isolated));
+  return std::make_unique<SequencePreTokenizer>(std::move(stages));
 }
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const io::JsonObject& stage);
@@ -332,6 +352,10 @@ std::unique_ptr<PreTokenizer> make_known(const std::string& type, const io::Json
     return make_split(characters_that(is_whitespace), Behavior::removed);
   if (type == "CharDelimiterSplit" || type == "Delimiter")
     return make_delimiter(stage);
+  if (type == "BertPreTokenizer")
+    return make_bert();
+  if (type == "FixedLength")
+    return make_split(stretches_of(stage.integer_or("length", 5, {.min = 1})), Behavior::isolated);
   if (type == "Metaspace")
     return make_metaspace(stage);
   if (type == "Sequence")

@@ -1,7 +1,8 @@
 // Pre-tokenizers: the stage that cuts a normalised text into the pieces that the model encodes.
 //
 // Built from the "pre_tokenizer" of a tokenizer.json: ByteLevel Split Digits Punctuation Metaspace
-// Whitespace WhitespaceSplit CharDelimiterSplit Sequence. Others are refused by name. Immutable.
+// Whitespace WhitespaceSplit CharDelimiterSplit BertPreTokenizer FixedLength Sequence. Others are
+// refused by name (UnicodeScripts, which only Unigram models use). Immutable.
 #pragma once
 
 #include <memory>

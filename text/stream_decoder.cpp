@@ -15,7 +15,8 @@ std::string StreamDecoder::push(int64_t id) {
   if (tokenizer_.is_byte_token(id))
     return {};
   const std::string text = text_of_window();
-  if (text.ends_with("\uFFFD") || text.size() <= given_text_.size())
+  if (text.ends_with("\uFFFD") || text.size() <= given_text_.size() ||
+      !text.starts_with(given_text_))
     return {};
   std::string fresh = text.substr(given_text_.size());
   window_.erase(window_.begin(), window_.begin() + static_cast<int64_t>(given_tokens_));
@@ -26,7 +27,7 @@ std::string StreamDecoder::push(int64_t id) {
 
 std::string StreamDecoder::finish() {
   const std::string text = text_of_window();
-  std::string rest = text.size() > given_text_.size() ? text.substr(given_text_.size()) : "";
+  std::string rest = text.starts_with(given_text_) ? text.substr(given_text_.size()) : "";
   window_.clear();
   given_tokens_ = 0;
   given_text_.clear();

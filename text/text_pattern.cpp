@@ -1,6 +1,7 @@
 #include "graft/text/text_pattern.h"
 
 #include "graft/text/oniguruma.h"
+#include "graft/text/unicode.h"
 
 namespace graft::text {
 
@@ -11,6 +12,8 @@ TextPattern TextPattern::regex(std::string_view pattern) {
 }
 
 TextPattern TextPattern::literal(std::string text) {
+  if (text.empty())
+    return regex("");
   TextPattern result;
   result.literal_ = std::move(text);
   return result;
@@ -31,12 +34,29 @@ std::vector<ByteRange> TextPattern::find_all(std::string_view text) const {
   if (regex_)
     return regex_->find_all(text);
   std::vector<ByteRange> result;
-  if (literal_.empty())
-    return result;
   for (size_t at = text.find(literal_); at != std::string_view::npos;
        at = text.find(literal_, at + literal_.size()))
     result.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(at + literal_.size())});
   return result;
+}
+
+std::string TextPattern::replaced(std::string_view text, std::string_view content) const {
+  std::string result;
+  size_t done = 0;
+  for (const ByteRange& match : find_all(text)) {
+    result += text.substr(done, match.begin - done);
+    result += content;
+    done = match.end;
+  }
+  result += text.substr(done);
+  return result;
+}
+
+std::string one_character(const io::JsonObject& stage, std::string_view key) {
+  std::string text = stage.text(key);
+  if (text.empty() || code_point_at(text, 0).size != text.size())
+    throw stage.wrong(key, "one character");
+  return text;
 }
 
 void refuse_unasked_options(const io::JsonObject& stage) {

@@ -159,10 +159,9 @@ BpeOptions read_model_options(const io::JsonObject& model) {
     throw model.wrong("type", "BPE, the kind of model that graft supports");
   if (model.number_or("dropout", 0) != 0)
     throw model.wrong("dropout", "none: tokens may not depend on chance");
-  for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"})
-    if (!model.text_or(affix, "").empty())
-      throw model.wrong(affix, "none, as graft does not support it");
   BpeOptions options;
+  options.continuing_subword_prefix = model.text_or("continuing_subword_prefix", "");
+  options.end_of_word_suffix = model.text_or("end_of_word_suffix", "");
   if (model.has("unk_token"))
     options.unk_token = model.text("unk_token");
   options.fuse_unk = model.boolean_or("fuse_unk", false);
@@ -197,12 +196,13 @@ io::Json to_json(const AddedToken& token) {
 std::string model_json(const TokenizerDefinition& definition) {
   const BpeOptions& options = definition.options;
   const auto truth = [](bool value) { return value ? "true" : "false"; };
-  std::string out =
-      concat(R"({"type": "BPE", "dropout": null, "unk_token": )",
-             options.unk_token ? json_text(*options.unk_token) : "null",
-             R"(, "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": )",
-             truth(options.fuse_unk), R"(, "byte_fallback": )", truth(options.byte_fallback),
-             R"(, "ignore_merges": )", truth(options.ignore_merges), ",\n\"vocab\": {");
+  std::string out = concat(
+      R"({"type": "BPE", "dropout": null, "unk_token": )",
+      options.unk_token ? json_text(*options.unk_token) : "null",
+      R"(, "continuing_subword_prefix": )", json_text(options.continuing_subword_prefix),
+      R"(, "end_of_word_suffix": )", json_text(options.end_of_word_suffix), R"(, "fuse_unk": )",
+      truth(options.fuse_unk), R"(, "byte_fallback": )", truth(options.byte_fallback),
+      R"(, "ignore_merges": )", truth(options.ignore_merges), ",\n\"vocab\": {");
   const char* separator = "\n";
   for (const auto& [token, id] : definition.vocabulary) {
     out += concat(separator, json_text(token), ": ", id);

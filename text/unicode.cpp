@@ -196,6 +196,38 @@ bool starts_normalization_chunk(char32_t code_point) {
   return category(code_point)[0] != 'M';
 }
 
+namespace {
+
+/// Marks that came with Unicode 15.1 to 17.
+bool is_late_mark(char32_t code_point) {
+  static constexpr CodePointRange unicode_17[] = {
+      {0x1acf, 0x1add},   {0x1ae0, 0x1aeb},   {0x10efa, 0x10efb}, {0x11b60, 0x11b67},
+      {0x1e6e3, 0x1e6e3}, {0x1e6e6, 0x1e6e6}, {0x1e6ee, 0x1e6ef}, {0x1e6f5, 0x1e6f5}};
+  const CategoryRange* added = find_row(unicode_additions(), code_point);
+  return (added != nullptr && added->category[0] == 'M') ||
+         find_row(std::span<const CodePointRange>(unicode_17), code_point) != nullptr;
+}
+
+}  // namespace
+
+uint32_t end_of_grapheme(std::string_view text, uint32_t position) {
+  CodePoint previous = code_point_at(text, position);
+  uint32_t at = position + previous.size;
+  utf8proc_int32_t state = 0;
+  while (at < text.size()) {
+    const CodePoint next = code_point_at(text, at);
+    const bool breaks =
+        utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(previous.value),
+                                         static_cast<utf8proc_int32_t>(next.value), &state);
+    // Marks that the library does not know yet belong to what is before them too.
+    if (breaks && (!is_late_mark(next.value) || category(previous.value) == "Cc"))
+      break;
+    previous = next;
+    at += next.size;
+  }
+  return at;
+}
+
 bool is_unknown_to_normalization(char32_t code_point) {
   return code_point >= 0x300 && (find_row(unicode_additions(), code_point) != nullptr ||
                                  find_row(unnormalized_characters(), code_point) != nullptr);

@@ -53,6 +53,9 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 std::string normalized(std::string_view text, NormalForm form);
 /// True where a normal form may be made of the text before and from this character on apart.
 bool starts_normalization_chunk(char32_t code_point);
+/// Byte offset behind the grapheme that starts at byte `position` of a valid text: the code points
+/// that a reader sees as one character.
+uint32_t end_of_grapheme(std::string_view text, uint32_t position);
 /// True where the normal forms of the reference do not know the character: they let it stand, and
 /// nothing composes with it or moves past it.
 bool is_unknown_to_normalization(char32_t code_point);

@@ -2,12 +2,15 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 from random_texts import RandomTexts
-from reporting import Failure, Report, Skip, parse_options
+from random_tokenizers import random_tokenizers
+from reporting import Failure, Report, Skip, parse_options, temporary_folder
 from tokenizers import Tokenizer
 
 TEXTS = 10000
+TEXTS_OF_SMALL = 300  # of each of about a hundred and thirty
 SEED = 4
 # Tokenizers of the data folder that have a tokenizer.json.
 FOLDERS = [
@@ -76,6 +79,12 @@ def main():
                 raise Skip(f"{path} is missing")
             reference = Tokenizer.from_file(str(path / "tokenizer.json"))
             compare(options, path, reference, TEXTS, notes)
+    with temporary_folder() as folder:
+        for name, reference in random_tokenizers(SEED):
+            with report.check(name) as notes:
+                path = Path(folder) / "tokenizer.json"
+                reference.save(str(path))
+                compare(options, path, reference, TEXTS_OF_SMALL, notes)
     report.finish()
 
 
