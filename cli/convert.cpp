@@ -1,5 +1,6 @@
 // graft convert: writes the model of a GGUF file as a Hugging Face folder.
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -37,6 +38,13 @@ int64_t bytes_in(const fs::path& folder) {
   return nbytes;
 }
 
+/// True for a file that would be taken for a part of the model that is written.
+bool is_part_of_model(std::string_view name) {
+  const auto tokenizer_files = text::Tokenizer::file_names();
+  return models::is_weight_file(name) ||
+         std::ranges::find(tokenizer_files, name) != tokenizer_files.end();
+}
+
 void convert(const ConvertFlags& values) {
   const OutPolicy policy = values.overwrite ? OutPolicy::replace_files : OutPolicy::must_be_empty;
   check_out_folder(values.out, policy, {values.from});
@@ -50,7 +58,7 @@ void convert(const ConvertFlags& values) {
   tokenizer.save(commit.path());
   models::save_pretrained(*model, commit.path(), {.dtype = dtype});
   const int64_t nbytes = bytes_in(commit.path());
-  commit.commit("config.json", models::is_weight_file);
+  commit.commit("config.json", is_part_of_model);
   if (values.json) {
     const io::Json json = {{"out", values.out},
                            {"parameters", parameters},
@@ -69,7 +77,8 @@ ExitCode run_convert(Arguments arguments) {
   ConvertFlags values;
   Flags flags("convert",
               "Writes the model and the tokenizer of a GGUF file as a Hugging Face folder, which "
-              "graft, transformers and PEFT load. Quantised weights are decoded exactly.");
+              "graft, transformers and PEFT load. Quantised weights are decoded exactly to f32; "
+              "--dtype bf16 rounds them.");
   flags.add("from", values.from, "FILE.gguf", "what to convert");
   flags.choice("to", values.to, {"hf"}, "the form to write");
   flags.add("out", values.out, "DIR", "the folder to write");

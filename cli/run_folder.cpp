@@ -10,35 +10,28 @@
 #include <unistd.h>
 
 #include "graft/io/folder_commit.h"
+#include "graft/models/save.h"
+#include "graft/peft/adapter_file.h"
 #include "graft/tensor/error.h"
+#include "graft/text/tokenizer.h"
 
 namespace graft::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// What a run writes, besides shards and checkpoints.
-constexpr std::array<std::string_view, 13> run_files = {"adapter_config.json",
-                                                        "adapter_model.safetensors",
-                                                        "README.md",
-                                                        "config.json",
-                                                        "model.safetensors",
-                                                        "model.safetensors.index.json",
-                                                        "run.json",
-                                                        "run.toml",
-                                                        "log.jsonl",
-                                                        "tokenizer.json",
-                                                        "tokenizer_config.json",
-                                                        "chat_template.jinja",
-                                                        "special_tokens_map.json"};
-
-bool is_shard(std::string_view name) {
-  return name.starts_with("model-") && name.ends_with(".safetensors");
-}
-
-bool is_run_file(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return is_shard(name) || std::find(run_files.begin(), run_files.end(), name) != run_files.end();
+/// True for the name of a file that a run writes: an adapter or a model, a tokenizer, the record.
+bool is_run_file(std::string_view name) {
+  constexpr std::array<std::string_view, 7> names = {peft::adapter_config_name,
+                                                     peft::adapter_model_name,
+                                                     "README.md",
+                                                     "config.json",
+                                                     "run.json",
+                                                     "run.toml",
+                                                     "log.jsonl"};
+  const auto tokenizer_files = text::Tokenizer::file_names();
+  return std::ranges::find(names, name) != names.end() || models::is_weight_file(name) ||
+         std::ranges::find(tokenizer_files, name) != tokenizer_files.end();
 }
 
 /// True where `inner` is `outer` or lies in it.
@@ -76,7 +69,7 @@ bool holds_run(const fs::path& folder) {
 void remove_run(const fs::path& folder) {
   std::vector<fs::path> old;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-    if (entry.is_regular_file() && is_run_file(entry.path()))
+    if (entry.is_regular_file() && is_run_file(entry.path().filename().string()))
       old.push_back(entry.path());
   const fs::path checkpoints = folder / "checkpoints";
   if (fs::is_directory(checkpoints))

@@ -91,6 +91,8 @@ class Tokenizer {
   /// what transformers needs to read the same tokenizer, where that was a GGUF file. Throws
   /// IoError.
   void save(const std::filesystem::path& folder) const;
+  /// The names of all files that `save` may write, and the loader looks for.
+  static std::span<const std::string_view> file_names();
   /// Where it was read from, for messages.
   const std::string& source() const;
 

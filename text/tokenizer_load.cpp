@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "graft/io/file.h"
@@ -11,21 +12,21 @@ namespace graft::text {
 namespace {
 
 /// The files that make up a tokenizer in a folder. The first one must be there.
-constexpr const char* tokenizer_files[] = {"tokenizer.json",
-                                           "tokenizer_config.json",
-                                           "special_tokens_map.json",
-                                           "added_tokens.json",
-                                           "vocab.json",
-                                           "merges.txt",
-                                           "tokenizer.model",
-                                           "chat_template.jinja"};
+constexpr std::array<std::string_view, 8> tokenizer_files = {"tokenizer.json",
+                                                             "tokenizer_config.json",
+                                                             "special_tokens_map.json",
+                                                             "added_tokens.json",
+                                                             "vocab.json",
+                                                             "merges.txt",
+                                                             "tokenizer.model",
+                                                             "chat_template.jinja"};
 constexpr int64_t max_file_bytes = int64_t{256} << 20;
 
 bool is_gguf(const std::filesystem::path& path) {
   return path.extension() == ".gguf";
 }
 
-void write(const std::filesystem::path& folder, const char* name, std::string_view text) {
+void write(const std::filesystem::path& folder, std::string_view name, std::string_view text) {
   io::write_file_atomically(folder / name, text);
 }
 
@@ -164,6 +165,10 @@ Tokenizer Tokenizer::from_gguf(const io::GgufFile& file) {
   return {std::move(definition), std::move(settings)};
 }
 
+std::span<const std::string_view> Tokenizer::file_names() {
+  return tokenizer_files;
+}
+
 void Tokenizer::save(const std::filesystem::path& folder) const {
   const std::filesystem::path source = parts_->source;
   if (is_gguf(source)) {
@@ -173,7 +178,7 @@ void Tokenizer::save(const std::filesystem::path& folder) const {
     return;
   }
   write(folder, tokenizer_files[0], io::read_file(source, max_file_bytes));
-  for (const char* name : std::span(tokenizer_files).subspan(1)) {
+  for (const std::string_view name : file_names().subspan(1)) {
     const std::filesystem::path from = source.parent_path() / name;
     if (std::filesystem::exists(from))
       write(folder, name, io::read_file(from, max_file_bytes));

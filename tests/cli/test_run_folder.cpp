@@ -2,6 +2,7 @@
 
 #include "graft/cli/run_folder.h"
 #include "graft/tests/support/command.h"
+#include "graft/text/tokenizer.h"
 
 using namespace graft;
 using namespace graft::cli;
@@ -61,7 +62,11 @@ TEST_CASE("out folder: overwriting removes what graft wrote and nothing else") {
   const test::TemporaryFolder scratch;
   const fs::path out = scratch / "out";
   for (const char* name : {"adapter_config.json", "run.json", "model-00001-of-00002.safetensors",
+                           "model.safetensors", "model.safetensors.index.json", "config.json",
+                           "adapter_model.safetensors", "README.md", "log.jsonl", "run.toml",
                            "checkpoints/step-3/manifest.json", "checkpoints/mine", "notes.txt"})
+    write(out / name);
+  for (const std::string_view name : text::Tokenizer::file_names())
     write(out / name);
   { const RunFolder folder(out, OutPolicy::overwrite); }
   CHECK(fs::exists(out / "notes.txt"));

@@ -131,7 +131,8 @@ TEST_CASE("convert: --overwrite replaces the model with all its shards, and noth
   const fs::path out = scratch / "new/model";
   check_exit(run_graft(convert(scratch)), 0);
   const auto expected = snapshot(out);
-  for (const char* stale : {"model-00001-of-00002.safetensors", "model.safetensors.index.json"})
+  for (const char* stale : {"model-00001-of-00002.safetensors", "model.safetensors.index.json",
+                            "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"})
     put_bytes(out / stale, "of another model");
   put_bytes(out / "config.json", "{}");
   put_bytes(out / "notes.txt", "mine");
