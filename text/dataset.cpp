@@ -1,55 +1,45 @@
 #include "graft/text/dataset.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <exception>
+#include <utility>
 
-#include "graft/text/chat.h"
-#include "graft/text/line_reader.h"
-#include "graft/text/sample_builder.h"
+#include "graft/io/checksum.h"
+#include "graft/text/record_decoder.h"
 
 namespace graft::text {
 namespace {
 
-constexpr io::JsonLimits record_limits{.max_bytes = LineReader::max_line_bytes};
-
-LossOn default_loss(RecordFormat format) {
-  switch (format) {
-    case RecordFormat::messages:
-      return LossOn::assistant;
-    case RecordFormat::prompt_completion:
-      return LossOn::completion;
-    default:
-      return LossOn::all;
-  }
+uint64_t checksum_of(const Record& record) {
+  io::Checksum checksum;
+  checksum.add(record.bytes);
+  return checksum.value();
 }
 
-/// Labels at the first position are never predicted.
-int64_t count_trained(const Sample& sample) {
-  if (sample.labels.empty())
-    return 0;
-  return static_cast<int64_t>(sample.labels.size()) - 1 -
-         std::count(sample.labels.begin() + 1, sample.labels.end(), no_label);
+Sample part_of(Sample&& whole, TokenRange range) {
+  if (range.count == static_cast<int64_t>(whole.input_ids.size()))
+    return std::move(whole);
+  const auto part = [&](const std::vector<int64_t>& of) {
+    return std::vector<int64_t>(of.begin() + range.first, of.begin() + range.first + range.count);
+  };
+  return {part(whole.input_ids), part(whole.labels), whole.line};
 }
 
-bool is_blank(std::string_view line) {
-  return line.find_first_not_of(" \t\r\v\f") == std::string_view::npos;
+/// A line that holds only one of these stands between two documents of a plain text.
+std::vector<std::string> separators(const Tokenizer* tokenizer) {
+  std::vector<std::string> texts = {"<|endoftext|>"};
+  if (tokenizer != nullptr && tokenizer->special_tokens().contains("eos_token"))
+    texts.push_back(tokenizer->special_tokens().at("eos_token"));
+  return texts;
+}
+
+/// Large enough that few samples end with a piece instead of at their limit.
+int64_t piece_bytes(int64_t max_seq_len) {
+  constexpr int64_t least = int64_t{64} << 10, most = int64_t{1} << 20;
+  return std::clamp(std::min(max_seq_len, most) * 64, least, most);
 }
 
 }  // namespace
-
-std::string_view name_of(RecordFormat format) {
-  switch (format) {
-    case RecordFormat::text:
-      return "text";
-    case RecordFormat::prompt_completion:
-      return "prompt/completion";
-    case RecordFormat::messages:
-      return "messages";
-    case RecordFormat::tokens:
-      return "input_ids/labels";
-  }
-  return "";
-}
 
 std::string_view name_of(LossOn loss_on) {
   switch (loss_on) {
@@ -67,145 +57,127 @@ class DatasetReader::Reader {
  public:
   Reader(const std::filesystem::path& path, const Tokenizer* tokenizer,
          const DatasetOptions& options)
-      : lines_(path), tokenizer_(tokenizer), options_(options) {
-    read_record();
-    if (record_)
-      prepare();
+      : records(path, {.separators = separators(tokenizer),
+                       .piece_bytes = piece_bytes(options.max_seq_len)}),
+        tokenizer_(tokenizer),
+        options_(options) {
+    try {
+      first_ = records.next();
+      if (first_)
+        prepare(*first_);
+    } catch (const FormatError&) {
+      first_.reset();
+      problem_ = std::current_exception();
+    }
   }
 
   std::optional<Sample> next() {
-    if (!record_)
-      return std::nullopt;
-    SampleBuilder::Built built = build();
-    count(built);
-    read_record();
-    return std::move(built.sample);
+    if (problem_)
+      std::rethrow_exception(std::exchange(problem_, nullptr));
+    while (ranges_.empty()) {
+      std::optional<Record> record = first_ ? std::exchange(first_, {}) : records.next();
+      if (!record)
+        return std::nullopt;
+      if (!decoder)
+        prepare(*record);
+      take(*record);
+    }
+    origin = {place_, checksum_, ranges_.back()};
+    ranges_.pop_back();
+    Sample sample = ranges_.empty() ? part_of(std::move(whole_), origin.tokens)
+                                    : part_of(Sample(whole_), origin.tokens);
+    ++stats.samples;
+    stats.tokens += static_cast<int64_t>(sample.input_ids.size());
+    stats.trained_tokens += count_trained_tokens(sample);
+    return sample;
   }
 
-  RecordFormat format = RecordFormat::text;
-  LossOn loss_on = LossOn::all;
-  std::optional<Chat> chat;
+  Sample read_again(const SampleOrigin& of) const {
+    const Record record{of.record, records.read(of.record)};
+    if (checksum_of(record) != of.checksum)
+      throw FormatError::at_line(records.path(), of.record.line,
+                                 "the record has changed since the run began; a data file must "
+                                 "stay as it is until the run ends");
+    return part_of(std::move(decoder->decode(record).sample), of.tokens);
+  }
+
+  RecordReader records;
+  std::unique_ptr<const RecordDecoder> decoder;
+  SampleOrigin origin;
   DatasetStats stats;
 
  private:
-  /// "train.jsonl:12", as which errors name the record.
-  std::string place() const { return concat(lines_.path(), ":", line_); }
-  FormatError wrong(std::string_view what) const {
-    return FormatError::at_line(lines_.path(), line_, what);
+  void prepare(const Record& first) {
+    decoder = std::make_unique<const RecordDecoder>(records, first, tokenizer_, options_);
   }
 
-  void read_record() {
-    record_.reset();
-    while (const auto line = lines_.next()) {
-      if (is_blank(*line))
-        continue;
-      line_ = lines_.line();
-      record_.emplace(io::parse_json(*line, place(), record_limits));
-      if (!record_->is_object())
-        throw wrong(
-            "the line is JSON, but no object; a record is {\"text\": …} or the like, one a line");
-      return;
+  bool is_plain() const { return records.kind() == FileKind::plain; }
+
+  /// Makes the record's sample and decides what is kept of it.
+  void take(const Record& record) {
+    SampleBuilder::Built built = decoder->decode(record);
+    whole_ = std::move(built.sample);
+    place_ = record.place;
+    const auto size = static_cast<int64_t>(whole_.input_ids.size());
+    if (count_trained_tokens(whole_) == 0) {
+      // The end of a document may be a single token, which has nothing to be predicted from.
+      if (is_plain())
+        return;
+      throw FormatError::at_line(
+          records.path(), place_.line,
+          concat("none of the ", size,
+                 " tokens carries loss, so there is nothing to learn; delete the record, or choose "
+                 "another --loss-on"));
     }
-  }
-
-  /// Decides by the first record how all are read.
-  void prepare() {
-    const io::JsonObject record(*record_, place());
-    const auto known = format_of(record);
-    if (!known) {
-      std::string keys;
-      for (const std::string& key : record.keys())
-        keys += concat(keys.empty() ? "'" : ", '", key, "'");
-      throw wrong(
-          concat("the record has ", keys.empty() ? "no keys" : keys,
-                 ", expected 'text', 'prompt' and 'completion', 'messages', or 'input_ids'"));
-    }
-    format = *known;
-    choose_loss();
-    const bool tokenised = format == RecordFormat::tokens;
-    GRAFT_CHECK(tokenised || tokenizer_ != nullptr, ConfigError, "data: ", lines_.path(), " has ",
-                name_of(format),
-                " records, which need a tokenizer, but the model comes without one");
-    const bool wants_chat = format == RecordFormat::messages ||
-                            (format == RecordFormat::prompt_completion && !options_.raw &&
-                             tokenizer_->chat_templates().contains("default"));
-    if (wants_chat)
-      chat.emplace(*tokenizer_);
-    const int64_t vocab_size = options_.vocab_size > 0 ? options_.vocab_size
-                               : tokenizer_ != nullptr ? tokenizer_->vocab_size()
-                                                       : 0;
-    builder_.emplace(SampleBuilder::Options{.format = format,
-                                            .loss_on = loss_on,
-                                            .tokenizer = tokenizer_,
-                                            .chat = chat ? &*chat : nullptr,
-                                            .vocab_size = vocab_size});
-  }
-
-  void choose_loss() {
-    loss_on = options_.loss_on.value_or(default_loss(format));
-    const bool fits = (format == RecordFormat::text && loss_on == LossOn::all) ||
-                      (format == RecordFormat::tokens && !options_.loss_on) ||
-                      format == RecordFormat::messages || format == RecordFormat::prompt_completion;
-    GRAFT_CHECK(
-        fits, ConfigError, "data: ", lines_.path(), " has ", name_of(format),
-        " records, for which there is no --loss-on ", name_of(loss_on),
-        format == RecordFormat::tokens ? "; their labels say it" : "; they have no answers");
-  }
-
-  SampleBuilder::Built build() const {
-    const io::JsonObject record(*record_, place());
-    if (format_of(record) != format)
-      throw wrong(concat("the record is no ", name_of(format),
-                         " record as the first one is; a file has records of one kind"));
-    try {
-      SampleBuilder::Built built = builder_->build(record);
-      built.sample.line = line_;
-      return built;
-    } catch (const FormatError& error) {
-      if (error.file() == record.file())
-        throw;
-      throw wrong(error.what());  // of the chat template, say
-    }
-  }
-
-  void count(SampleBuilder::Built& built) {
-    Sample& sample = built.sample;
-    const auto size = static_cast<int64_t>(sample.input_ids.size());
-    const int64_t limit = options_.max_seq_len;
-    const bool cut = limit > 0 && size > limit;
-    const int64_t trained_before = count_trained(sample);
-    if (cut) {
-      sample.input_ids.resize(static_cast<size_t>(limit));
-      sample.labels.resize(static_cast<size_t>(limit));
-    }
-    const int64_t trained = count_trained(sample);
-    if (trained == 0)
-      throw nothing_to_learn(size, trained_before);
-    ++stats.samples;
-    stats.tokens += static_cast<int64_t>(sample.input_ids.size());
-    stats.trained_tokens += trained;
-    stats.cut_samples += cut;
-    stats.longest = std::max(stats.longest, size);
+    checksum_ = checksum_of(record);
+    stats.records += !is_plain() || place_.begins;
     stats.without_stop += !built.stops;
+    const Overlong overlong =
+        options_.overlong.value_or(is_plain() ? Overlong::split : Overlong::cut);
+    ranges_ = kept_ranges(size, options_.max_seq_len, overlong);
+    count_kept(size, overlong);
+    std::ranges::reverse(ranges_);
   }
 
-  FormatError nothing_to_learn(int64_t size, int64_t trained_before) const {
-    if (trained_before == 0)
-      return wrong(concat("none of the ", size,
-                          " tokens carries loss, so there is nothing to learn; delete the line, or "
-                          "choose another --loss-on"));
-    return wrong(concat("nothing to learn is left after cutting ", size, " tokens to ",
-                        options_.max_seq_len, ": the ", trained_before,
-                        " that carry loss stand behind; use a larger --max-seq-len, or shorten the "
-                        "prompt"));
+  /// Drops ranges without anything to learn, and counts what happened.
+  void count_kept(int64_t size, Overlong overlong) {
+    const bool fits = ranges_.size() == 1 && ranges_[0].count == size;
+    const int64_t longest = is_plain() && !ranges_.empty() ? ranges_[0].count : size;
+    stats.longest = std::max(stats.longest, longest);
+    if (fits)
+      return;
+    const auto learnable = [&](TokenRange range) {
+      return count_trained_tokens(part_of(Sample(whole_), range)) > 0;
+    };
+    if (overlong == Overlong::drop) {
+      ++stats.dropped_long;
+      stats.dropped_tokens += size;
+    } else if (overlong == Overlong::cut && learnable(ranges_[0])) {
+      ++stats.cut_samples;
+      stats.cut_tokens += size - ranges_[0].count;
+    } else if (overlong == Overlong::cut) {
+      ranges_.clear();
+      ++stats.dropped_unlearnable;
+      stats.dropped_tokens += size;
+    } else {
+      stats.split_records += !is_plain();
+      stats.dropped_pieces += std::erase_if(ranges_, [&](TokenRange range) {
+        const bool dropped = !learnable(range);
+        stats.dropped_tokens += dropped ? range.count : 0;
+        return dropped;
+      });
+    }
   }
 
-  LineReader lines_;
   const Tokenizer* tokenizer_;
   DatasetOptions options_;
-  std::optional<SampleBuilder> builder_;
-  std::optional<io::Json> record_;  // the next one
-  int64_t line_ = 0;                // its line
+  std::optional<Record> first_;
+  std::exception_ptr problem_;  // of the first record
+  // The record that samples are being made of; its ranges from the last to the next.
+  Sample whole_;
+  RecordPlace place_;
+  uint64_t checksum_ = 0;
+  std::vector<TokenRange> ranges_;
 };
 
 DatasetReader::DatasetReader(const std::filesystem::path& path, const Tokenizer* tokenizer,
@@ -217,17 +189,49 @@ DatasetReader::DatasetReader(DatasetReader&& other) noexcept = default;
 std::optional<Sample> DatasetReader::next() {
   return reader_->next();
 }
+bool DatasetReader::is_lost() const {
+  return reader_->records.is_lost();
+}
+const SampleOrigin& DatasetReader::origin() const {
+  return reader_->origin;
+}
+Sample DatasetReader::read_again(const SampleOrigin& origin) const {
+  return reader_->read_again(origin);
+}
 RecordFormat DatasetReader::format() const {
-  return reader_->format;
+  return reader_->decoder ? reader_->decoder->format() : RecordFormat::text;
+}
+FileKind DatasetReader::kind() const {
+  return reader_->records.kind();
 }
 LossOn DatasetReader::loss_on() const {
-  return reader_->loss_on;
+  return reader_->decoder ? reader_->decoder->loss_on() : LossOn::all;
 }
 bool DatasetReader::uses_chat_template() const {
-  return reader_->chat.has_value();
+  return reader_->decoder && reader_->decoder->uses_chat_template();
 }
 const DatasetStats& DatasetReader::stats() const {
   return reader_->stats;
+}
+int64_t DatasetReader::file_bytes() const {
+  return reader_->records.file_bytes();
+}
+int64_t DatasetReader::bytes_done() const {
+  return reader_->records.bytes_done();
+}
+
+FormatError no_samples(const DatasetReader& reader, const std::filesystem::path& path,
+                       const DatasetOptions& options) {
+  const int64_t records = reader.stats().records;
+  if (records == 0)
+    return FormatError(path.string(), -1, "the file has no records");
+  return FormatError(
+      path.string(), -1,
+      concat("nothing is left of ", records, records == 1 ? " record" : " records", ": with ",
+             reader.stats().longest, " tokens at most, ", records == 1 ? "it is" : "they are",
+             " too long for ", options.max_seq_len,
+             reader.stats().dropped_unlearnable > 0 ? ", and what carries loss stands behind" : "",
+             "; use a larger --max-seq-len"));
 }
 
 Dataset read_dataset(const std::filesystem::path& path, const Tokenizer* tokenizer,
@@ -237,7 +241,7 @@ Dataset read_dataset(const std::filesystem::path& path, const Tokenizer* tokeniz
   while (auto sample = reader.next())
     result.samples.push_back(std::move(*sample));
   if (result.samples.empty())
-    throw FormatError(path.string(), -1, "the file has no records");
+    throw no_samples(reader, path, options);
   result.format = reader.format();
   result.loss_on = reader.loss_on();
   result.uses_chat_template = reader.uses_chat_template();

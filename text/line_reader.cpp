@@ -21,15 +21,29 @@ bool LineReader::fill() {
   return true;
 }
 
+void LineReader::skip_line() {
+  size_t end = buffer_.find('\n', begin_);
+  while (end == std::string::npos) {
+    begin_ = buffer_.size();
+    if (!fill())
+      return;
+    end = buffer_.find('\n', begin_);
+  }
+  begin_ = end + 1;
+}
+
 std::optional<std::string> LineReader::next() {
   size_t searched = begin_;
   size_t end = buffer_.find('\n', searched);
   while (end == std::string::npos) {
     const size_t pending = buffer_.size() - begin_;
-    if (pending > max_line_bytes)
-      throw FormatError::at_line(path(), line_ + 1,
+    if (pending > max_line_bytes) {
+      ++line_;
+      skip_line();
+      throw FormatError::at_line(path(), line_,
                                  concat("the line has more than ", max_line_bytes,
                                         " bytes; a record stands on a line of its own"));
+    }
     if (!fill())
       break;
     searched = begin_ + pending;
@@ -38,13 +52,15 @@ std::optional<std::string> LineReader::next() {
   if (end == std::string::npos && begin_ == buffer_.size())
     return std::nullopt;
   ++line_;
+  line_offset_ = offset_ - static_cast<int64_t>(buffer_.size() - begin_);
   std::string line = buffer_.substr(begin_, std::min(end, buffer_.size()) - begin_);
   begin_ = end == std::string::npos ? buffer_.size() : end + 1;
   if (line.ends_with('\r'))
     line.pop_back();
-  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-  if (line_ == 1 && line.starts_with(byte_order_mark))
+  if (line_ == 1 && line.starts_with(byte_order_mark)) {
     line.erase(0, byte_order_mark.size());
+    line_offset_ += static_cast<int64_t>(byte_order_mark.size());
+  }
   return line;
 }
 

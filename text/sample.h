@@ -2,6 +2,7 @@
 // graft-core can use it without linking graft-text.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -18,5 +19,14 @@ struct Sample {
   /// Line of the data file the sample comes from, counted from 1; 0 where it comes from none.
   int64_t line = 0;
 };
+
+/// Labels that count: those at positions 1, 2, … that are not no_label. The first token of a sample
+/// is never predicted.
+inline int64_t count_trained_tokens(const Sample& sample) {
+  int64_t count = 0;
+  for (size_t i = 1; i < sample.labels.size(); ++i)
+    count += sample.labels[i] != no_label;
+  return count;
+}
 
 }  // namespace graft::text

@@ -4,11 +4,12 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "graft/text/record_turns.h"
+
 namespace graft::text {
 namespace {
 
 using io::Json;
-using io::JsonKind;
 
 bool overlaps(ByteRange token, ByteRange answer) {
   // A token that was put in, such as the space before a word, belongs to what it stands before.
@@ -17,127 +18,98 @@ bool overlaps(ByteRange token, ByteRange answer) {
   return token.begin < answer.end && token.end > answer.begin;
 }
 
-bool is_answer(const io::JsonObject& message) {
-  return message.text("role") == "assistant";
-}
-
-/// Checks what every template relies on; returns how many answers there are.
-int64_t check_messages(const io::JsonObject& record, std::string_view key) {
-  int64_t answers = 0;
-  for (const io::JsonObject& message : record.objects(key)) {
-    answers += is_answer(message);
-    const JsonKind content = message.kind("content");
-    const bool calls_tools = message.has("tool_calls");
-    if (content != JsonKind::text && content != JsonKind::array && !calls_tools)
-      throw message.wrong("content", "a text");
-  }
-  return answers;
-}
-
-Json message(const char* role, const std::string& content) {
-  return {{"role", role}, {"content", content}};
-}
-
 }  // namespace
-
-std::optional<RecordFormat> format_of(const io::JsonObject& record) {
-  if (record.has("input_ids"))
-    return RecordFormat::tokens;
-  if (record.has("messages"))
-    return RecordFormat::messages;
-  if (record.has("prompt") && record.has("completion"))
-    return RecordFormat::prompt_completion;
-  if (record.has("text"))
-    return RecordFormat::text;
-  return std::nullopt;
-}
 
 SampleBuilder::Built SampleBuilder::build(const io::JsonObject& record) const {
   switch (options_.format) {
     case RecordFormat::text:
       return from_text(record);
-    case RecordFormat::prompt_completion:
-      return from_prompt(record);
-    case RecordFormat::messages:
-      return from_messages(record);
     case RecordFormat::tokens:
       return from_tokens(record);
+    default:
+      return options_.chat == nullptr ? from_joined_turns(record) : from_conversation(record);
   }
-  return {};
 }
 
 SampleBuilder::Built SampleBuilder::from_text(const io::JsonObject& record) const {
   const std::string text = record.text("text");
   if (text.empty())
-    throw record.wrong("text", "a text with something to learn; delete the line");
+    throw record.wrong("text", "a text with something to learn; delete the record");
+  return build_text(text);
+}
+
+SampleBuilder::Built SampleBuilder::build_text(std::string_view text, bool begins,
+                                               bool ends) const {
   Built built;
-  built.sample.input_ids = options_.tokenizer->encode_with_prefix(text).ids;
+  built.sample.input_ids = begins ? options_.tokenizer->encode_with_prefix(text).ids
+                                  : options_.tokenizer->encode(text, {.add_special_tokens = false});
   built.sample.labels = built.sample.input_ids;
-  append_eos(built);
+  if (ends)
+    append_eos(built);
   return built;
 }
 
-SampleBuilder::Built SampleBuilder::from_prompt(const io::JsonObject& record) const {
-  if (record.kind("completion") == JsonKind::array)
-    return from_prompt_messages(record);
-  if (record.text("completion").empty())
-    throw record.wrong("completion", "a text with something to learn; delete the line");
-  if (options_.chat == nullptr)
-    return from_joined_prompt(record);
-  const Json messages = {message("user", record.text("prompt")),
-                         message("assistant", record.text("completion"))};
-  return from_conversation(record, messages, 0);
-}
-
-SampleBuilder::Built SampleBuilder::from_prompt_messages(const io::JsonObject& record) const {
-  if (options_.chat == nullptr)
-    throw record.wrong("completion", "a text, as messages need a chat template");
-  const int64_t answers_before = check_messages(record, "prompt");
-  if (check_messages(record, "completion") == 0)
-    throw record.wrong("completion", "messages with one from the assistant");
-  Json messages = record.value("prompt");
-  for (const Json& next : record.value("completion"))
-    messages.push_back(next);
-  return from_conversation(record, messages,
-                           options_.loss_on == LossOn::completion ? answers_before : 0);
-}
-
-SampleBuilder::Built SampleBuilder::from_joined_prompt(const io::JsonObject& record) const {
-  const std::string prompt = record.text("prompt");
-  const std::string text = prompt + record.text("completion");
+SampleBuilder::Built SampleBuilder::from_joined_turns(const io::JsonObject& record) const {
+  const JoinedTurns turns = joined_turns(options_.format, record);
+  const std::string text = turns.prompt + turns.completion;
   const Encoding encoding = options_.tokenizer->encode_with_prefix(text);
-  const uint32_t begin = options_.loss_on == LossOn::all ? 0 : static_cast<uint32_t>(prompt.size());
-  Built built = masked(encoding, {{begin, static_cast<uint32_t>(text.size())}});
+  const size_t begin = options_.loss_on == LossOn::all ? 0 : turns.prompt.size();
+  Built built =
+      masked(encoding, {{static_cast<uint32_t>(begin), static_cast<uint32_t>(text.size())}});
   append_eos(built);
   return built;
 }
 
-SampleBuilder::Built SampleBuilder::from_messages(const io::JsonObject& record) const {
-  const int64_t answers = check_messages(record, "messages");
-  if (answers == 0 && options_.loss_on != LossOn::all)
-    throw record.wrong("messages",
-                       "messages with one from the assistant, which is what is learned");
-  return from_conversation(record, record.value("messages"),
-                           options_.loss_on == LossOn::completion ? answers - 1 : 0);
+SampleBuilder::Built SampleBuilder::from_conversation(const io::JsonObject& record) const {
+  Json messages = messages_of(options_.format, record);
+  const Json tools = tools_of(record);
+  const std::vector<bool> learned = choose_answers(record, messages);
+  if (options_.loss_on == LossOn::all)
+    return whole_conversation(messages, tools);
+  Conversation conversation = options_.chat->render(messages, tools);
+  if (std::ranges::count(learned, false) > 0) {
+    if (conversation.answers.size() != learned.size())
+      throw FormatError(record.file(), -1,
+                        concat("the chat template marks ", conversation.answers.size(),
+                               " answers where the record has ", learned.size(),
+                               ", so that they cannot be told apart; use --loss-on assistant"));
+    std::vector<ByteRange> chosen;
+    for (size_t i = 0; i < learned.size(); ++i)
+      if (learned[i])
+        chosen.push_back(conversation.answers[i]);
+    conversation.answers = std::move(chosen);
+  }
+  return masked(options_.tokenizer->encode_with_prefix(conversation.text), conversation.answers);
 }
 
-/// The first `skipped` answers are part of the prompt.
-SampleBuilder::Built SampleBuilder::from_conversation(const io::JsonObject& record,
-                                                      const Json& messages, int64_t skipped) const {
-  const Json tools = record.has("tools") ? record.value("tools") : Json(nullptr);
+SampleBuilder::Built SampleBuilder::whole_conversation(const Json& messages,
+                                                       const Json& tools) const {
+  const std::string text = options_.chat->text(messages, tools);
+  const std::vector<int64_t> ids = options_.tokenizer->encode_with_prefix(text).ids;
+  return {{ids, ids, 0}, true};
+}
+
+std::vector<bool> SampleBuilder::choose_answers(const io::JsonObject& record,
+                                                Json& messages) const {
+  std::vector<bool> learned = take_train_flags(messages, record.file());
   if (options_.loss_on == LossOn::all) {
-    const std::string text = options_.chat->text(messages, tools);
-    const std::vector<int64_t> ids = options_.tokenizer->encode_with_prefix(text).ids;
-    return {{ids, ids, 0}, true};
+    if (std::ranges::count(learned, false) > 0)
+      throw FormatError(record.file(), -1,
+                        "a message says that it is not learnt, but --loss-on all learns all; leave "
+                        "out the one or the other");
+    return learned;
   }
-  Conversation conversation = options_.chat->render(messages, tools);
-  const auto count = static_cast<int64_t>(conversation.answers.size());
-  if (skipped > 0 && skipped >= count)
-    throw FormatError(record.file(), -1,
-                      concat("the chat template marks ", count, " answers, expected more than ",
-                             skipped, "; use --loss-on assistant"));
-  conversation.answers.erase(conversation.answers.begin(), conversation.answers.begin() + skipped);
-  return masked(options_.tokenizer->encode_with_prefix(conversation.text), conversation.answers);
+  if (learned.empty())
+    throw record.wrong(options_.format == RecordFormat::sharegpt ? "conversations" : "messages",
+                       "messages with one from the assistant, which is what is learned");
+  if (options_.loss_on == LossOn::completion) {
+    const int64_t in_prompt = prompt_messages(options_.format, record, messages);
+    const auto answers_before =
+        std::count_if(messages.begin(), messages.begin() + in_prompt,
+                      [](const Json& message) { return message["role"] == "assistant"; });
+    std::fill(learned.begin(), learned.begin() + answers_before, false);
+  }
+  return learned;
 }
 
 SampleBuilder::Built SampleBuilder::from_tokens(const io::JsonObject& record) const {

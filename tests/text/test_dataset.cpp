@@ -2,7 +2,7 @@
 
 #include "graft/io/file.h"
 #include "graft/tests/support/test.h"
-#include "graft/tests/text/small_chat.h"
+#include "graft/tests/text/data_case.h"
 #include "graft/text/dataset.h"
 #include "graft/text/line_reader.h"
 
@@ -12,38 +12,7 @@ namespace {
 using Ids = std::vector<int64_t>;
 using test::check_contains;
 
-/// A data file and a small tokenizer to read it with.
-class Case {
- public:
-  explicit Case(const std::string& lines, const std::string& chat_template = turns_template) {
-    write_small_tokenizer(folder_, chat_template);
-    write_text(folder_ / "data.jsonl", lines);
-    tokenizer_.emplace(Tokenizer::load(folder_.path()));
-  }
-
-  Dataset read(const DatasetOptions& options = {}) const {
-    return read_dataset(folder_ / "data.jsonl", &*tokenizer_, options);
-  }
-  /// Every sample as masked text, one a line.
-  std::string masks(const DatasetOptions& options = {}) const {
-    std::string text;
-    for (const Sample& sample : read(options).samples)
-      text += masked_text(*tokenizer_, sample) + "\n";
-    return text;
-  }
-  std::string refusal(const DatasetOptions& options = {}) const {
-    return test::message_of<FormatError>([&] { read(options); });
-  }
-  std::string wrong_setting(const DatasetOptions& options) const {
-    return test::message_of<ConfigError>([&] { read(options); });
-  }
-  const Tokenizer& tokenizer() const { return *tokenizer_; }
-  std::filesystem::path file() const { return folder_ / "data.jsonl"; }
-
- private:
-  test::TemporaryFolder folder_;
-  std::optional<Tokenizer> tokenizer_;
-};
+using Case = DataCase;
 
 const std::string two_turns =
     R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"},)"
@@ -205,18 +174,59 @@ TEST_CASE("data: samples are cut to the limit, and counted") {
   const DatasetOptions options{.max_seq_len = 16, .raw = true};
   CHECK(data.masks(options) == "<s>ppp[answer</s>]\n<s>ppppppppp[answer]\n");
   const DatasetStats stats = data.read(options).stats;
+  CHECK(stats.records == 2);
   CHECK(stats.samples == 2);
   CHECK(stats.tokens == 11 + 16);
   CHECK(stats.trained_tokens == 7 + 6);
   CHECK(stats.cut_samples == 1);
+  CHECK(stats.cut_tokens == 1);
   CHECK(stats.longest == 17);
+  CHECK(stats.dropped() == 0);
+}
+
+TEST_CASE("data: a sample whose answer stands behind the cut is dropped and counted") {
+  const Case data(prompt_of(3) + prompt_of(40));
+  const DatasetOptions options{.max_seq_len = 20, .raw = true};
+  CHECK(data.masks(options) == "<s>ppp[answer</s>]\n");
+  const DatasetStats stats = data.read(options).stats;
+  CHECK(stats.records == 2);
+  CHECK(stats.samples == 1);
+  CHECK(stats.tokens == 11);
+  CHECK(stats.cut_samples == 0);
+  CHECK(stats.dropped_unlearnable == 1);
+  CHECK(stats.dropped_tokens == 48);
+  CHECK(stats.dropped() == 1);
+}
+
+TEST_CASE("data: --overlong drop leaves longer samples out, all of them is an error") {
+  const Case data(prompt_of(3) + prompt_of(9));
+  DatasetOptions options{.max_seq_len = 16, .overlong = Overlong::drop, .raw = true};
+  CHECK(data.masks(options) == "<s>ppp[answer</s>]\n");
+  const DatasetStats stats = data.read(options).stats;
+  CHECK(stats.dropped_long == 1);
+  CHECK(stats.dropped_tokens == 17);
+  CHECK(stats.cut_samples == 0);
+  CHECK(stats.longest == 17);
+  options.max_seq_len = 8;
+  check_contains(data.refusal(options),
+                 "data.jsonl: nothing is left of 2 records: with 17 tokens at most, they are too "
+                 "long for 8; use a larger --max-seq-len");
+}
+
+TEST_CASE("data: --overlong split makes pieces that share one token, each label learnt once") {
+  const Case data(prompt_of(9) + prompt_of(3));
+  const DatasetOptions options{.max_seq_len = 6, .overlong = Overlong::split, .raw = true};
+  // <s>ppppp|pppp[answe|r</s>], each piece beginning with the last token of the one before.
+  CHECK(data.masks(options) == "ppppp[a]\n[answer]\n[r</s>]\n<s>ppp[an]\n[nswer</s>]\n");
+  const Dataset read = data.read(options);
+  CHECK(read.samples[1].line == 1);
+  CHECK(read.stats.trained_tokens == 7 + 7);
+  CHECK(read.stats.split_records == 2);
+  CHECK(read.stats.dropped_pieces == 1);
+  CHECK(read.stats.dropped_tokens == 6);
 }
 
 TEST_CASE("data: a sample with nothing to learn is an error that says how to fix it") {
-  const Case cut(prompt_of(3) + prompt_of(40));
-  const std::string message = cut.refusal({.max_seq_len = 20, .raw = true});
-  check_contains(message, "data.jsonl:2: nothing to learn is left after cutting 48 tokens to 20");
-  check_contains(message, "--max-seq-len");
   check_contains(Case(R"({"input_ids": [1, 2], "labels": [1, -100]})").refusal(),
                  "data.jsonl:1: none of the 2 tokens carries loss");
   check_contains(Case(R"({"input_ids": []})").refusal(), "none of the 0 tokens");
@@ -235,8 +245,10 @@ TEST_CASE("data: a broken line is an error with its number") {
   check_contains(Case(good + "{\"text\": 5}\n").refusal(),
                  "data.jsonl:2: text is 5, expected a text");
   check_contains(Case(good + two_turns).refusal(), "data.jsonl:2: the record is no text record");
-  check_contains(Case("{\"instruction\": \"a\", \"output\": \"b\"}").refusal(),
-                 "the record has 'instruction', 'output', expected 'text'");
+  check_contains(Case("{\"instruction\": \"a\", \"out\": \"b\"}").refusal(),
+                 "data.jsonl:1: the record has 'instruction', 'out', expected 'text'");
+  check_contains(Case("{\"prompt\": \"a\", \"chosen\": \"b\"}").refusal(),
+                 "--columns completion=chosen");
   check_contains(Case("").refusal(), "the file has no records");
   check_contains(Case("\n \n").refusal(), "the file has no records");
   check_contains(Case(R"({"messages": [{"role": "user"}]})").refusal(),

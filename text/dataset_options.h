@@ -1,0 +1,30 @@
+// DatasetOptions: how the records of a data file become samples.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "graft/text/loss_on.h"
+#include "graft/text/overlong.h"
+
+namespace graft::text {
+
+struct DatasetOptions {
+  /// Default: assistant for messages and sharegpt, all for text, completion for the others.
+  std::optional<LossOn> loss_on = std::nullopt;
+  /// Tokens of the longest sample; 0 = no limit.
+  int64_t max_seq_len = 0;
+  /// What becomes of longer ones. Default: plain text is split, others lose their end. Plain text
+  /// cannot be treated otherwise.
+  std::optional<Overlong> overlong = std::nullopt;
+  /// Prompts and answers are joined without the chat template; eos is appended.
+  bool raw = false;
+  /// Names of a file's own keys by the names graft knows: {"prompt", "query"}.
+  std::map<std::string, std::string> columns = {};
+  /// Ids lie below this; 0 = the tokenizer's vocabulary.
+  int64_t vocab_size = 0;
+};
+
+}  // namespace graft::text
