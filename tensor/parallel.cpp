@@ -96,7 +96,6 @@ class ThreadPool {
 
   void execute(const std::function<void(int)>& job, int rank) {
     inside_parallel_for = true;
-    threads_.reserve(static_cast<size_t>(workers));
     try {
       job(rank);
     } catch (...) {
