@@ -1,9 +1,10 @@
 // Memory of a device: handed out in 64-byte aligned blocks, kept in size classes for reuse,
 // counted.
 //
-// Freed blocks stay with the allocator, so that a training loop asks the system for nothing new
-// after its first steps. They are given back where all of them together, used or not, would exceed
-// the highest use so far by more than a quarter, as with batches of ever new lengths. Thread-safe.
+// Freed blocks stay with the allocator, so that a loop of equal steps asks the system for nothing
+// new after the first ones. Steps of ever new sizes, as with batches of every length, would pile up
+// blocks that fit no later request: all unused ones are given back when a request to the system
+// would bring what is reserved above the highest use so far by more than a quarter. Thread-safe.
 #pragma once
 
 #include <cstddef>

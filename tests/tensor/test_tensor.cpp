@@ -91,6 +91,36 @@ TEST_CASE("allocator: counts what is in use and reuses what was freed") {
   CHECK(memory.stats().peak >= memory.stats().current + (4 << 20));
 }
 
+TEST_CASE(
+    "allocator: less than an eighth of a block is unused, of a small one less than 64 bytes") {
+  Allocator& memory = allocator(cpu);
+  for (int64_t size = 1; size < 100000; size += 1 + size / 50) {
+    const int64_t before = memory.stats().current;
+    const Tensor x = Tensor::empty({size}, DType::u8);
+    const int64_t taken = memory.stats().current - before;
+    CAPTURE(size);
+    CHECK(taken >= size);
+    CHECK((size < 512 ? taken - size < 64 : 8 * (taken - size) < taken));
+  }
+}
+
+TEST_CASE("allocator: a loop of equal steps asks the system for nothing new") {
+  Allocator& memory = allocator(cpu);
+  memory.trim();
+  const auto step = [] {
+    std::vector<Tensor> kept;
+    for (int64_t size = 1; size < 1 << 20; size *= 3) {
+      kept.push_back(Tensor::empty({size}));
+      Tensor::empty({2 * size});
+    }
+  };
+  step();
+  const int64_t requests = memory.stats().system_requests;
+  for (int i = 0; i < 10; ++i)
+    step();
+  CHECK(memory.stats().system_requests == requests);
+}
+
 TEST_CASE("allocator: freed blocks of ever new sizes do not pile up") {
   Allocator& memory = allocator(cpu);
   memory.trim();
