@@ -1,10 +1,11 @@
 // Memory of a device: handed out in 64-byte aligned blocks, kept in size classes for reuse,
 // counted.
 //
-// Freed blocks stay with the allocator, so that a loop of equal steps asks the system for nothing
-// new after the first ones. Steps of ever new sizes, as with batches of every length, would pile up
-// blocks that fit no later request: all unused ones are given back when a request to the system
-// would bring what is reserved above the highest use so far by more than a quarter. Thread-safe.
+// Freed blocks stay with the allocator for requests of their size. All unused ones are given back
+// when a request to the system would bring what is reserved above the highest use so far by more
+// than a quarter: steps of ever new sizes, as with batches of every length, would pile them up. A
+// loop of equal steps whose blocks stay within that, as those of a training step do by far, asks the
+// system for nothing new after the first ones. Thread-safe.
 #pragma once
 
 #include <cstddef>
