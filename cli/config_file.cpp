@@ -1,6 +1,7 @@
 #include "graft/cli/config_file.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "graft/tensor/error.h"
@@ -190,6 +191,18 @@ std::string toml_quoted(std::string_view text) {
     }
   }
   return result + "\"";
+}
+
+std::string to_toml(const io::Json& settings) {
+  std::string text;
+  for (const auto& [name, value] : settings.items()) {
+    if (value.is_null())
+      continue;
+    const bool is_text = value.is_string();
+    text += name + " = " +
+            (is_text ? toml_quoted(value.get<std::string>()) : io::to_text(value, -1)) + "\n";
+  }
+  return text;
 }
 
 }  // namespace graft::cli

@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+#include "graft/io/json.h"
+
 namespace graft::cli {
 
 /// One `key = value` line. A list has several values or none.
@@ -36,5 +38,8 @@ std::vector<ConfigEntry> parse_config(std::string_view text, std::string_view fi
 
 /// A text in quotes, as parse_config reads it back.
 std::string toml_quoted(std::string_view text);
+
+/// Settings by name as the text of a config file, one a line; what is null is left out.
+std::string to_toml(const io::Json& settings);
 
 }  // namespace graft::cli

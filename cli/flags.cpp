@@ -77,10 +77,6 @@ std::string joined(const std::vector<std::string>& parts, std::string_view separ
   return result;
 }
 
-std::string toml_value(const io::Json& value) {
-  return value.is_string() ? toml_quoted(value.get<std::string>()) : io::to_text(value, -1);
-}
-
 }  // namespace
 
 Flags::Flags(std::string verb, std::string summary)
@@ -354,12 +350,7 @@ io::Json Flags::resolved() const {
 }
 
 std::string Flags::resolved_toml() const {
-  std::string text;
-  const io::Json settings = resolved();
-  for (const auto& [name, value] : settings.items())
-    if (!value.is_null())
-      text += name + " = " + toml_value(value) + "\n";
-  return text;
+  return to_toml(resolved());
 }
 
 std::string Flags::usage() const {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/cli/adapted_modules.h"
+#include "graft/cli/config_file.h"
 #include "graft/cli/machine.h"
 #include "graft/cli/version.h"
 #include "graft/io/checksum.h"
@@ -49,6 +50,35 @@ io::Json data_json(const TrainFlags& values, const TrainSetup& setup) {
   json["cut"] = data.stats.cut_samples;
   json["checksum"] = checksum_of_input(values.data.path);
   return json;
+}
+
+/// A path that means the same from any folder; what does not exist stays as it is.
+std::string absolute_path(const std::string& path) {
+  return std::filesystem::exists(path) ? std::filesystem::absolute(path).string() : path;
+}
+
+io::Json with_absolute_paths(io::Json settings) {
+  for (const char* name : {"model", "data", "val-data", "out"})
+    if (settings[name].is_string())
+      settings[name] = absolute_path(settings[name]);
+  for (const char* name : {"adapter", "plugin"})
+    for (io::Json& text : settings[name])
+      text = absolute_path(text);
+  return settings;
+}
+
+/// A member of a run's run.json; null where there is none, or no such file.
+io::Json recorded(const std::filesystem::path& folder, const char* member) {
+  const std::filesystem::path path = folder / "run.json";
+  if (!std::filesystem::exists(path))
+    return nullptr;
+  try {
+    return io::read_json_file(path).value(member, io::Json());
+  } catch (const FormatError&) {
+    return nullptr;  // nothing that a run depends on
+  } catch (const io::Json::exception&) {
+    return nullptr;
+  }
 }
 
 }  // namespace
@@ -139,25 +169,40 @@ void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFl
   if (outcome != nullptr)
     json["result"] = outcome_json(*outcome);
   io::write_file_atomically(folder / "run.json", io::to_text(json) + "\n");
-  io::write_file_atomically(
-      folder / "run.toml",
-      "# graft train --config run.toml repeats this run\n" + flags.resolved_toml());
+  io::write_file_atomically(folder / "run.toml",
+                            "# graft train --config run.toml repeats this run\n" +
+                                to_toml(with_absolute_paths(flags.resolved())));
 }
 
 std::optional<train::Evaluation> recorded_validation_before(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "run.json";
-  if (!std::filesystem::exists(path))
-    return std::nullopt;
+  const io::Json before = recorded(folder, "validation_before");
+  if (!before.is_object())
+    return std::nullopt;  // the run has no validation
   try {
-    const io::Json json = io::read_json_file(path);
-    const io::JsonObject before = io::JsonObject(json, path.string()).object("validation_before");
-    return train::Evaluation{.loss = before.number("loss"),
-                             .perplexity = before.number("perplexity"),
-                             .tokens = before.integer("tokens"),
-                             .samples = before.integer("samples")};
+    const io::JsonObject object(before, (folder / "run.json").string());
+    return train::Evaluation{.loss = object.number("loss"),
+                             .perplexity = object.number("perplexity"),
+                             .tokens = object.integer("tokens"),
+                             .samples = object.integer("samples")};
   } catch (const FormatError&) {
-    return std::nullopt;  // null: the run has no validation; else nothing a run depends on
+    return std::nullopt;
   }
+}
+
+io::Json recorded_result(const std::filesystem::path& folder) {
+  const io::Json result = recorded(folder, "result");
+  const bool is_whole = result.is_object() && result.contains("end") && result.contains("files") &&
+                        result["files"].is_array();
+  return is_whole && result["end"] != name(train::RunEnd::stopped) ? result : io::Json();
+}
+
+std::string recorded_model_path(const std::filesystem::path& folder, const std::string& path) {
+  const io::Json settings = recorded(folder, "settings");
+  const io::Json given = settings.is_object() ? settings.value("model", io::Json()) : io::Json();
+  std::error_code unknown;
+  const bool is_same =
+      given.is_string() && std::filesystem::equivalent(given.get<std::string>(), path, unknown);
+  return is_same ? given.get<std::string>() : path;
 }
 
 }  // namespace graft::cli

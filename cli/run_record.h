@@ -33,8 +33,8 @@ io::Json plan_json(const TrainFlags& values, TrainSetup& setup);
 /// The result of a run as JSON.
 io::Json outcome_json(const RunOutcome& outcome);
 
-/// Writes run.json and run.toml, the settings as a --config file; `before` is the validation before
-/// the first step. Without `outcome`: the run has begun. Throws IoError.
+/// Writes run.json and run.toml, the settings as a --config file with absolute paths; `before` is
+/// the validation before the first step. Without `outcome`: the run has begun. Throws IoError.
 void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFlags& values,
                       TrainSetup& setup, const std::optional<train::Evaluation>& before,
                       const RunOutcome* outcome);
@@ -42,5 +42,12 @@ void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFl
 /// The validation before the first step of the run that is continued, from its run.json. Nothing
 /// where that does not say.
 std::optional<train::Evaluation> recorded_validation_before(const std::filesystem::path& folder);
+
+/// The result in the run.json of a run that came to its end; null where there is none.
+io::Json recorded_result(const std::filesystem::path& folder);
+
+/// --model as the run was first given it, where that still names the same as `path`: it stands in
+/// the adapter's files, which are not to change with a run that is continued. Else `path`.
+std::string recorded_model_path(const std::filesystem::path& folder, const std::string& path);
 
 }  // namespace graft::cli

@@ -49,12 +49,15 @@ class Training {
 
  private:
   void resume(train::Trainer& trainer);
+  /// Says that the run has come to its end before; `result` is in its run.json, and stays.
+  ExitCode leave_finished(train::Trainer& trainer, io::Json result);
   /// Nothing without validation data, or where a signal came meanwhile.
   std::optional<train::Evaluation> evaluate(TrainView& view);
   /// Runs the trainer; errors then say how to go on.
   train::RunResult train(train::Trainer& trainer) const;
   /// Validates the result and writes it.
   void finish(TrainView& view);
+  void write_weights();
   void print_outcome() const;
 
   const Flags& flags_;
@@ -76,7 +79,10 @@ void Training::print_plan() {
 void Training::resume(train::Trainer& trainer) {
   if (!values_.resume)
     return;
-  if (trainer.resume())
+  const bool resumed = trainer.resume();
+  if (resumed && trainer.is_complete())
+    return;
+  if (resumed)
     std::cerr << "continuing after step " << grouped(trainer.state().step) << "\n";
   else
     std::cerr << "there is no checkpoint in " << values_.out
@@ -114,6 +120,10 @@ void Training::finish(TrainView& view) {
   const train::RunResult& result = outcome_.result;
   const bool is_known = result.evaluation && result.state.evaluated_step == result.result_step;
   outcome_.after = is_known ? result.evaluation : evaluate(view);
+  write_weights();
+}
+
+void Training::write_weights() {
   const fs::path out = values_.out;
   if (setup_.adapted)
     setup_.adapted->save_pretrained(out);
@@ -121,6 +131,27 @@ void Training::finish(TrainView& view) {
     models::save_pretrained(*setup_.base, out, {.dtype = setup_.base->info().dtype});
   if (setup_.tokenizer)
     setup_.tokenizer->save(out);
+}
+
+ExitCode Training::leave_finished(train::Trainer& trainer, io::Json result) {
+  const auto is_missing = [&](const io::Json& name) {
+    return !name.is_string() || !fs::exists(fs::path(values_.out) / name.get<std::string>());
+  };
+  if (std::ranges::any_of(result["files"], is_missing)) {
+    train(trainer);  // nothing but taking up the best weights, with --keep-best
+    write_weights();
+  }
+  if (values_.json) {
+    result["out"] = values_.out;
+    std::cout << io::to_text(result) << "\n";
+    return ExitCode::done;
+  }
+  const int64_t step = trainer.state().step;
+  std::cout << "finished already: " << grouped(step) << " of "
+            << counted(trainer.total_steps(), "step") << "; the result in " << values_.out
+            << " stays as it is\n"
+            << after_finished(values_, step, trainer.total_steps());
+  return ExitCode::done;
 }
 
 void Training::print_outcome() const {
@@ -151,6 +182,9 @@ ExitCode Training::run() {
       setup_.model(), *setup_.optimizer, setup_.data.samples, setup_.options,
       {.validation = setup_.validation, .observer = &view, .checkpoints = &store});
   resume(trainer);
+  if (io::Json result = recorded_result(values_.out);
+      values_.resume && trainer.is_complete() && !result.is_null())
+    return leave_finished(trainer, std::move(result));
   log.start(trainer.state().step);
   const bool at_start = trainer.state().step == 0;
   outcome_.before = at_start ? evaluate(view) : recorded_validation_before(values_.out);
@@ -187,6 +221,8 @@ ExitCode run_train(Arguments arguments) {
   const fs::path settings = fs::path(values.out) / "run.toml";
   if (values.resume && !flags.given("config") && fs::exists(settings))
     flags.read_config(settings.string());
+  if (values.resume && !flags.typed("model"))
+    values.model.model = recorded_model_path(values.out, values.model.model);
   use_data_folder(values);
   check_train_flags(flags, values);
   apply_model_flags(flags, values.model);

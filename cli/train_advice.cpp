@@ -53,4 +53,16 @@ std::string after_out_of_memory(const TrainFlags& values, std::optional<int64_t>
                 train_further(values, checkpoint(values, *saved_step)), " --out ANOTHER");
 }
 
+std::string after_finished(const TrainFlags& values, int64_t step, int64_t total_steps) {
+  const std::string resume = concat("\n  graft train --resume --out ", values.out);
+  if (step < total_steps)
+    return concat("It ended early, for want of a lower validation loss. To go on nevertheless:",
+                  resume, " --early-stop ", 2 * values.early_stop, "\n");
+  if (values.lr_schedule == "constant")
+    return concat("To train longer:", resume, " --max-steps ", 2 * total_steps, "\n");
+  const std::filesystem::path weights = values.out;
+  return concat("Its ", values.lr_schedule, " schedule ends here. To train longer, in a run of its",
+                " own:\n  ", train_further(values, weights), " --out ANOTHER\n");
+}
+
 }  // namespace graft::cli

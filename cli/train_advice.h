@@ -15,4 +15,7 @@ std::string after_non_finite(const TrainFlags& values, std::optional<int64_t> sa
 /// After memory ran out.
 std::string after_out_of_memory(const TrainFlags& values, std::optional<int64_t> saved_step);
 
+/// Where a run that has ended is to be resumed: what would make it longer. `step` is its last one.
+std::string after_finished(const TrainFlags& values, int64_t step, int64_t total_steps);
+
 }  // namespace graft::cli

@@ -112,9 +112,9 @@ RunResult Trainer::run() {
   }
   check_weights();
   save(true);
-  result_.end = !is_finished() || evaluation_is_due() ? RunEnd::stopped
-                : state_.step >= total_steps_         ? RunEnd::completed
-                                                      : RunEnd::early_stopped;
+  result_.end = !is_complete()                ? RunEnd::stopped
+                : state_.step >= total_steps_ ? RunEnd::completed
+                                              : RunEnd::early_stopped;
   result_.state = state_;
   result_.result_step = state_.step;
   if (options_.keep_best && result_.end != RunEnd::stopped)

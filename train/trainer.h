@@ -80,6 +80,8 @@ class Trainer {
   RunResult run();
 
   const TrainerState& state() const { return state_; }
+  /// True where no step and no evaluation is left to do.
+  bool is_complete() const { return is_finished() && !evaluation_is_due(); }
   /// The step of the newest checkpoint; nothing where none was saved or resumed from.
   std::optional<int64_t> saved_step() const {
     return saved_ ? std::optional(saved_->step) : std::nullopt;

@@ -77,13 +77,15 @@ void RunningCommand::exec_child(const std::vector<std::string>& arguments,
     setrlimit(RLIMIT_FSIZE, &limits);
   }
   const char* graft = std::getenv("GRAFT_COMMAND");
-  const char* command = options.program.empty() ? graft : options.program.c_str();
+  const std::string absolute = std::filesystem::absolute(graft == nullptr ? "" : graft);
+  const char* command = options.program.empty() ? absolute.c_str() : options.program.c_str();
+  if (!options.directory.empty() && chdir(options.directory.c_str()) != 0)
+    _exit(127);
   std::vector<char*> words = {const_cast<char*>("graft")};
   for (const std::string& argument : arguments)
     words.push_back(const_cast<char*>(argument.c_str()));
   words.push_back(nullptr);
-  if (command != nullptr)
-    execv(command, words.data());
+  execv(command, words.data());
   _exit(127);
 }
 

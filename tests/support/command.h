@@ -18,8 +18,9 @@ struct CommandOptions {
   std::filesystem::path program{};                   ///< empty: graft
   std::string input{};                               ///< what stdin holds
   std::map<std::string, std::string> environment{};  ///< added to this process's
-  int64_t max_file_bytes = 0;      ///< no file may grow beyond; a full disk. 0: no limit
-  std::filesystem::path output{};  ///< what stdout is; empty: a file that is read as `out`
+  int64_t max_file_bytes = 0;         ///< no file may grow beyond; a full disk. 0: no limit
+  std::filesystem::path output{};     ///< what stdout is; empty: a file that is read as `out`
+  std::filesystem::path directory{};  ///< where it runs; empty: here
   bool on_terminal = false;  ///< stdout and stderr are a terminal of 80 columns; read as `out`
 };
 

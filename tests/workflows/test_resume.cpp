@@ -153,14 +153,91 @@ TEST_CASE("resume: full fine-tuning too, stopped by SIGTERM with exit code 143")
   check_same_run(whole, broken, "model.safetensors");
 }
 
-TEST_CASE("resume: a finished run is finished again, without a step") {
+TEST_CASE("resume: a finished run is left as it is, and says how to train longer") {
   const TemporaryFolder scratch;
-  check_exit(run_graft(short_run(scratch / "out")), 0);
-  const auto before = content_of(scratch / "out" / "adapter_model.safetensors");
-  const auto steps = steps_of(scratch / "out");
-  check_exit(run_graft({"train", "--resume", "--out", scratch / "out"}), 0);
-  CHECK(content_of(scratch / "out" / "adapter_model.safetensors") == before);
-  CHECK(steps_of(scratch / "out") == steps);
+  const fs::path out = scratch / "out";
+  check_exit(run_graft(short_run(out)), 0);
+  const auto before = snapshot(out);
+  const Arguments again = {"train", "--resume", "--out", out};
+  const CommandResult result = run_graft(again);
+  check_exit(result, 0);
+  check_contains(result.out, "finished already: 12 of 12 steps");
+  check_contains(result.out, "cosine");
+  check_contains(result.out, "--adapter " + out.string() + " --data ");
+  CHECK(snapshot(out) == before);
+  auto json = json_of(run_graft(joined(again, {"--json"})));
+  json.erase("out");
+  CHECK(json == record_of(out)["result"]);
+  // A result that is not there any more is written again, from the checkpoint.
+  fs::remove(out / "adapter_model.safetensors");
+  check_exit(run_graft(again), 0);
+  CHECK(snapshot(out) == before);
+}
+
+TEST_CASE("resume: a finished run with a constant schedule can be made longer") {
+  const TemporaryFolder scratch;
+  const auto run = [&](const fs::path& out, const char* steps) {
+    Arguments arguments = short_run(out);
+    erase_flag(arguments, "--max-steps");
+    return joined(arguments, {"--lr-schedule", "constant", "--max-steps", steps});
+  };
+  const fs::path whole = scratch / "whole", parts = scratch / "parts";
+  check_exit(run_graft(run(whole, "16")), 0);
+  check_exit(run_graft(run(parts, "12")), 0);
+  const Arguments again = {"train", "--resume", "--out", parts};
+  check_contains(run_graft(again).out,
+                 "graft train --resume --out " + parts.string() + " --max-steps 24");
+  check_exit(run_graft(joined(again, {"--max-steps", "16"})), 0);
+  CHECK(steps_of(parts) == steps_of(whole));
+  CHECK(record_of(parts)["result"]["step"] == 16);
+}
+
+TEST_CASE("resume: a run that was stopped early says how to go on nevertheless") {
+  const TemporaryFolder scratch;
+  Arguments arguments = short_run(scratch / "out");
+  std::replace(arguments.begin(), arguments.end(), std::string("0.01"), std::string("0.3"));
+  std::replace(arguments.begin(), arguments.end(), std::string("12"), std::string("200"));
+  check_exit(run_graft(joined(arguments, {"--early-stop", "2"})), 0);
+  const Arguments again = {"train", "--resume", "--out", scratch / "out"};
+  const size_t steps = steps_of(scratch / "out").size();
+  const CommandResult result = run_graft(again);
+  check_exit(result, 0);
+  check_contains(result.out, "--early-stop 4");
+  CHECK(steps_of(scratch / "out").size() == steps);
+  check_exit(run_graft(joined(again, {"--early-stop", "4"})), 0);
+  CHECK(steps_of(scratch / "out").size() > steps);
+}
+
+TEST_CASE("resume: from whatever folder, where the run was given relative paths") {
+  const TemporaryFolder scratch;
+  fs::create_directory_symlink(golden("models/gqa"), scratch / "model");
+  fs::copy(golden("lora_runs/q_v/initial"), scratch / "first=one");
+  for (const char* name : {"data.jsonl", "valid.jsonl"})
+    fs::copy_file(golden("lora_runs/data.jsonl"), scratch / name);
+  fs::create_directory(scratch / "elsewhere");
+  const CommandOptions here{.directory = scratch.path()};
+  const auto check_run = [&](const char* name, const Arguments& more) {
+    const fs::path out = scratch / name;
+    check_exit(
+        run_graft(joined({"train", "--model", "model", "--data", "./data.jsonl", "--val-data",
+                          "valid.jsonl", "--out", name, "--max-steps", "6", "--save-steps", "3"},
+                         more),
+                  here),
+        0);
+    const auto before = snapshot(out);
+    const auto check_resumed = [&](const fs::path& from, const fs::path& folder,
+                                   const std::vector<std::string>& same) {
+      fs::remove_all(out / "checkpoints/step-6");
+      check_exit(run_graft({"train", "--resume", "--out", folder}, {.directory = from}), 0);
+      for (const std::string& file : same)
+        CHECK_MESSAGE(content_of(out / file) == before.at(file), name, "/", file);
+    };
+    check_resumed(scratch.path(), name,
+                  {"adapter_model.safetensors", "adapter_config.json", "README.md", "run.toml"});
+    check_resumed(scratch / "elsewhere", fs::path("..") / name, {"adapter_model.safetensors"});
+  };
+  check_run("new", {});
+  check_run("further", {"--adapter", "first=one"});
 }
 
 TEST_CASE("resume: where there is nothing yet the run starts, and says so") {
