@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "graft/tensor/cpu/register.h"
 #include "graft/tensor/error.h"
 
 namespace graft {
@@ -50,7 +49,7 @@ SlotBase* Registry::find(std::string_view name) const {
 Registry& registry() {
   static Registry& instance = *[] {
     auto* filled = new Registry;
-    register_cpu_kernels(*filled);
+    register_built_in_kernels(*filled);
     return filled;
   }();
   return instance;

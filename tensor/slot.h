@@ -89,7 +89,11 @@ class Registry {
   std::vector<SlotBase*> slots_;
 };
 
-/// The process's slots, with the CPU kernels registered.
+/// Adds the kernels graft is built with. Defined in the highest folder that has some, quant: a list
+/// in one place, since registrars of static objects get lost when a library is linked statically.
+void register_built_in_kernels(Registry& registry);
+
+/// The process's slots, with the built-in kernels registered.
 Registry& registry();
 
 }  // namespace graft

@@ -1,0 +1,12 @@
+#include "graft/quant/cpu/register.h"
+
+#include "graft/tensor/cpu/register.h"
+
+namespace graft {
+
+void register_built_in_kernels(Registry& registry) {
+  register_cpu_kernels(registry);
+  quant::register_cpu_kernels(registry);
+}
+
+}  // namespace graft
