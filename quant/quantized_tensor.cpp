@@ -68,7 +68,7 @@ QuantizedTensor quantize(const Tensor& x, const Format& format) {
 }
 
 Tensor scales(const QuantizedTensor& x) {
-  if (!x.nested)
+  if (x.absmax.defined())
     return x.absmax;
   Tensor result = dequantize_blockwise(x.nested->blocks);
   for (float& value : result.span<float>())
@@ -77,6 +77,8 @@ Tensor scales(const QuantizedTensor& x) {
 }
 
 Tensor dequantize(const QuantizedTensor& x, DType dtype) {
+  if (x.layout == Layout::panels)
+    return dequantize(to_blocks(x), dtype);
   Tensor y = Tensor::empty(x.shape, dtype, x.codes.device());
   if (y.numel() > 0)
     dequantize_4bit_slot(y.device(), {x.codes.as_view(), scales(x).as_view(), x.map.as_view(),
@@ -86,6 +88,7 @@ Tensor dequantize(const QuantizedTensor& x, DType dtype) {
 
 void check(const QuantizedTensor& x) {
   const char* const operation = "4-bit weight";
+  GRAFT_CHECK(x.layout == Layout::blocks, ConfigError, operation, ": is in panels");
   check_blocksize(operation, x.blocksize);
   check_dtype(operation, "codes", x.codes, DType::u8);
   check_shape(operation, "codes", x.codes, {(x.numel() + 1) / 2});

@@ -28,15 +28,26 @@ struct NestedScales {
   float offset = 0;
 };
 
+/// Where the codes lie. `blocks` is bitsandbytes' order. `panels` is what the CPU's products read:
+/// 32 rows of a matrix together, eight columns of one row in a word (see cpu/code_tiles.h); the
+/// codes are the same, so it can be turned back.
+enum class Layout { blocks, panels };
+
 struct QuantizedTensor {
   Shape shape;               ///< of the numbers
   DType dtype = DType::f32;  ///< what they were before
   QuantType type = QuantType::nf4;
   int64_t blocksize = 64;
-  Tensor codes;   ///< u8 ((numbers + 1) / 2)
-  Tensor map;     ///< f32 (16), the value of each code
-  Tensor absmax;  ///< f32 (blocks); undefined where the scales are nested
+  Layout layout = Layout::blocks;
+  /// u8 ((numbers + 1) / 2), or in panels i32 (panels, K / 8, 32).
+  Tensor codes;
+  Tensor map;  ///< f32 (16), the value of each code
+  /// f32 (blocks), or in panels (panels, K / group, 32). Undefined where the scales are nested and
+  /// have not been worked out.
+  Tensor absmax;
   std::optional<NestedScales> nested{};
+  /// What products multiply in: f32, or bf16 with f32 sums where the processor can.
+  DType compute = DType::f32;
 
   int64_t numel() const { return shape.numel(); }
   /// Bytes held, scales included.
@@ -63,13 +74,21 @@ extern Slot<Dequantize4bitArgs> dequantize_4bit_slot;
 /// infinite, ConfigError where the block size is none.
 QuantizedTensor quantize(const Tensor& x, const Format& format);
 
-/// The scale of each block, f32 (blocks).
+/// The scale of each block, f32 (blocks). Requires: Layout::blocks.
 Tensor scales(const QuantizedTensor& x);
+
+/// A matrix (N,K) as the CPU's products read it: in panels, or in blocks with its scales worked out
+/// where K is not a multiple of eight.
+QuantizedTensor to_panels(const QuantizedTensor& x);
+/// The same in bitsandbytes' order, byte for byte what it was before to_panels.
+QuantizedTensor to_blocks(const QuantizedTensor& x);
+/// Columns of one row that share a scale in panels: the largest run that no block ends in.
+int64_t scale_group(int64_t columns, int64_t blocksize);
 
 /// The numbers again, in `dtype`.
 Tensor dequantize(const QuantizedTensor& x, DType dtype);
 
-/// Throws ShapeError, DTypeError or ConfigError unless the parts of x fit each other.
+/// Throws ShapeError, DTypeError or ConfigError unless the parts of x, in blocks, fit each other.
 void check(const QuantizedTensor& x);
 
 }  // namespace graft::quant

@@ -172,7 +172,7 @@ KernelStatus dequantize_blockwise_portable(const DequantizeBlockwiseArgs& args) 
 
 }  // namespace
 
-void register_cpu_kernels(Registry& registry) {
+void register_blocks(Registry& registry) {
   registry.add<quantize_4bit_portable>(quantize_4bit_slot, DeviceKind::cpu);
   registry.add<dequantize_4bit_portable>(dequantize_4bit_slot, DeviceKind::cpu);
   registry.add<quantize_blockwise_portable>(quantize_blockwise_slot, DeviceKind::cpu);

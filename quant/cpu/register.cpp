@@ -4,6 +4,11 @@
 
 namespace graft {
 
+void quant::register_cpu_kernels(Registry& registry) {
+  register_blocks(registry);
+  register_linear(registry);
+}
+
 void register_built_in_kernels(Registry& registry) {
   register_cpu_kernels(registry);
   quant::register_cpu_kernels(registry);

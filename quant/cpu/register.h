@@ -10,4 +10,8 @@ namespace graft::quant {
 /// Adds them to their slots.
 void register_cpu_kernels(Registry& registry);
 
+/// The families, each registered by the file of its name in this folder.
+void register_blocks(Registry& registry);
+void register_linear(Registry& registry);
+
 }  // namespace graft::quant

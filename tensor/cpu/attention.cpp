@@ -325,7 +325,7 @@ void register_with(Registry& registry, const char* name) {
 
 void register_attention(Registry& registry) {
   register_with<portable::gemm_tiles>(registry, "portable");
-  if (cpu_has_x86_64_v3())
+  if (cpu_has(Isa::avx2))
     register_with<x86_64_v3::gemm_tiles>(registry, "x86-64-v3");
 }
 

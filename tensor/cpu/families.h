@@ -15,6 +15,7 @@ void register_embedding(Registry& registry);
 void register_matmul(Registry& registry);
 void register_norm(Registry& registry);
 void register_optimizer(Registry& registry);
+void register_packed_linear(Registry& registry);
 void register_pointwise(Registry& registry);
 void register_random(Registry& registry);
 void register_reduce(Registry& registry);

@@ -1,9 +1,34 @@
 #include "graft/tensor/cpu/isa.h"
+#include "graft/tensor/cpu/panel_tiles.h"
 
 namespace graft::cpu_kernels {
 
-bool cpu_has_x86_64_v3() {
-  return __builtin_cpu_supports("x86-64-v3");
+bool cpu_has(Isa isa) {
+  switch (isa) {
+    case Isa::portable:
+      return true;
+    case Isa::avx2:
+      return __builtin_cpu_supports("x86-64-v3");
+    case Isa::avx512:
+      return __builtin_cpu_supports("x86-64-v4");
+    case Isa::avx512_bf16:
+      return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+  }
+  return false;
+}
+
+const TileKernels& tile_kernels(Isa isa) {
+  switch (isa) {
+    case Isa::portable:
+      return portable_tiles;
+    case Isa::avx2:
+      return avx2_tiles;
+    case Isa::avx512:
+      return avx512_tiles;
+    case Isa::avx512_bf16:
+      return avx512_bf16_tiles;
+  }
+  return portable_tiles;
 }
 
 }  // namespace graft::cpu_kernels

@@ -14,6 +14,7 @@ void register_cpu_kernels(Registry& registry) {
   register_matmul(registry);
   register_norm(registry);
   register_optimizer(registry);
+  register_packed_linear(registry);
   register_pointwise(registry);
   register_random(registry);
   register_reduce(registry);

@@ -1,0 +1,122 @@
+// 4-bit matrices from blocks to panels and back.
+#include <numeric>
+
+#include "graft/quant/blocks.h"
+#include "graft/quant/quantized_tensor.h"
+#include "graft/tensor/parallel.h"
+
+namespace graft::quant {
+namespace {
+
+constexpr int64_t panel_width = 32;
+constexpr int64_t codes_per_word = 8;
+
+int64_t panel_count(int64_t rows) {
+  return (rows + panel_width - 1) / panel_width;
+}
+
+/// The code of number i of a tensor in blocks.
+uint32_t code_at(const uint8_t* codes, int64_t i) {
+  return i % 2 == 0 ? codes[i / 2] >> 4 : codes[i / 2] & 15U;
+}
+
+/// Words of one panel, from the codes of its rows; rows beyond the matrix have code 0.
+void pack_panel(const QuantizedTensor& x, int64_t panel, uint32_t* words) {
+  const uint8_t* codes = x.codes.data<uint8_t>();
+  const int64_t rows = std::min(panel_width, x.shape[0] - panel * panel_width);
+  const int64_t columns = x.shape[1];
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t first = (panel * panel_width + row) * columns;
+    for (int64_t k = 0; k < columns; k += codes_per_word) {
+      uint32_t word = 0;
+      for (int64_t j = 0; j < codes_per_word; ++j)
+        word |= code_at(codes, first + k + j) << (4 * j);
+      words[k / codes_per_word * panel_width + row] = word;
+    }
+  }
+}
+
+void unpack_panel(const QuantizedTensor& x, int64_t panel, const uint32_t* words, uint8_t* codes) {
+  const int64_t rows = std::min(panel_width, x.shape[0] - panel * panel_width);
+  const int64_t columns = x.shape[1];
+  for (int64_t row = 0; row < rows; ++row) {
+    uint8_t* to = codes + (panel * panel_width + row) * columns / 2;
+    for (int64_t k = 0; k < columns; k += 2) {
+      const uint32_t word = words[k / codes_per_word * panel_width + row] >> (4 * (k % 8));
+      to[k / 2] = static_cast<uint8_t>((word & 15U) << 4 | (word >> 4 & 15U));
+    }
+  }
+}
+
+/// Calls body(index in the panels' scales, number of the block) for every scale of a row that is
+/// there.
+template <class Body>
+void for_each_scale(const QuantizedTensor& x, const Body& body) {
+  const int64_t columns = x.shape[1];
+  const int64_t group = scale_group(columns, x.blocksize);
+  const int64_t groups = columns / group;
+  for (int64_t row = 0; row < x.shape[0]; ++row) {
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t at = (row / panel_width * groups + g) * panel_width + row % panel_width;
+      body(at, (row * columns + g * group) / x.blocksize);
+    }
+  }
+}
+
+}  // namespace
+
+int64_t scale_group(int64_t columns, int64_t blocksize) {
+  return std::gcd(columns, blocksize);
+}
+
+QuantizedTensor to_panels(const QuantizedTensor& x) {
+  GRAFT_CHECK(x.shape.rank() == 2, ShapeError, "to_panels: a matrix is expected, ", x.shape,
+              " given");
+  QuantizedTensor result = x;
+  if (x.layout == Layout::panels)
+    return result;
+  result.absmax = scales(x);
+  const int64_t columns = x.shape[1];
+  if (columns % codes_per_word != 0 || x.numel() == 0)
+    return result;
+  const int64_t panels = panel_count(x.shape[0]);
+  result.layout = Layout::panels;
+  result.codes = Tensor::zeros({panels, columns / codes_per_word, panel_width}, DType::i32);
+  auto* words = reinterpret_cast<uint32_t*>(result.codes.data<int32_t>());
+  const int64_t panel_words = columns / codes_per_word * panel_width;
+  parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel)
+      pack_panel(x, panel, words + panel * panel_words);
+  });
+  const Tensor by_block = result.absmax;
+  const int64_t groups = columns / scale_group(columns, x.blocksize);
+  result.absmax = Tensor::zeros({panels, groups, panel_width});
+  const float* from = by_block.data<float>();
+  float* to = result.absmax.data<float>();
+  for_each_scale(x, [&](int64_t at, int64_t block) { to[at] = from[block]; });
+  return result;
+}
+
+QuantizedTensor to_blocks(const QuantizedTensor& x) {
+  QuantizedTensor result = x;
+  if (x.layout == Layout::panels) {
+    result.layout = Layout::blocks;
+    result.codes = Tensor::empty({x.numel() / 2}, DType::u8);
+    const auto* words = reinterpret_cast<const uint32_t*>(x.codes.data<int32_t>());
+    uint8_t* codes = result.codes.data<uint8_t>();
+    const int64_t panel_words = x.codes.dim(1) * panel_width;
+    parallel_for(x.codes.dim(0), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t panel = begin; panel < end; ++panel)
+        unpack_panel(x, panel, words + panel * panel_words, codes);
+    });
+    result.absmax = Tensor::empty({block_count(x.numel(), x.blocksize)});
+    const float* from = x.absmax.data<float>();
+    float* to = result.absmax.data<float>();
+    for_each_scale(x, [&](int64_t at, int64_t block) { to[block] = from[at]; });
+  }
+  if (result.nested)
+    result.absmax = Tensor();
+  return result;
+}
+
+}  // namespace graft::quant

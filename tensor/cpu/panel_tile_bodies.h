@@ -1,0 +1,163 @@
+// The bodies of the micro-kernels, in terms of the Simd of one instruction set. Included once by
+// each panel_tiles_*.cpp, after its simd_*.h.
+#pragma once
+
+#include "graft/tensor/cpu/panel_tiles.h"
+
+namespace graft::cpu_kernels {
+namespace {
+
+/// Vectors of a tile side by side: what hides the latency of its additions.
+constexpr int tile_vectors = 2;
+constexpr int tile_width = tile_vectors * Simd::lanes;
+static_assert(panel_width % tile_width == 0 && Simd::tile_rows <= max_tile_rows);
+
+/// The products of floats.
+struct Floats {
+  using Number = float;
+  using Vector = Simd::Float;
+  static constexpr int per_dword = 1;
+  static Vector load(const float* x) { return Simd::load(x); }
+  static Vector broadcast(const float* x) { return Simd::broadcast(x); }
+  static Simd::Float add_product(Vector a, Vector b, Simd::Float c) {
+    return Simd::multiply_add(a, b, c);
+  }
+};
+
+template <int rows>
+[[gnu::always_inline]] inline void store_tile(const Simd::Float (&sums)[rows][tile_vectors],
+                                              float* c, int64_t ldc, bool accumulate) {
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < tile_vectors; ++v) {
+      float* at = c + i * ldc + v * Simd::lanes;
+      Simd::store(at, accumulate ? Simd::add(sums[i][v], Simd::load(at)) : sums[i][v]);
+    }
+  }
+}
+
+template <class Element, int rows>
+[[gnu::noinline]] void forward_tile(int64_t depth, const typename Element::Number* x,
+                                    const typename Element::Number* w, float* c, int64_t ldc,
+                                    bool accumulate) {
+  Simd::Float sums[rows][tile_vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+    __builtin_prefetch(c + i * ldc, 1);
+#pragma GCC unroll 2
+    for (int v = 0; v < tile_vectors; ++v)
+      sums[i][v] = Simd::zero();
+  }
+  for (int64_t k = 0; k < depth; ++k, x += rows, w += panel_width) {
+    typename Element::Vector weights[tile_vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < tile_vectors; ++v)
+      weights[v] = Element::load(w + v * Simd::lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const typename Element::Vector number = Element::broadcast(x + i);
+#pragma GCC unroll 2
+      for (int v = 0; v < tile_vectors; ++v)
+        sums[i][v] = Element::add_product(weights[v], number, sums[i][v]);
+    }
+  }
+  store_tile<rows>(sums, c, ldc, accumulate);
+}
+
+/// All column tiles of a panel, with the number of rows as a constant.
+template <class Element, int rows = 1>
+void forward(int count, int64_t depth, const typename Element::Number* x,
+             const typename Element::Number* w, float* c, int64_t ldc, bool accumulate) {
+  if constexpr (rows <= Simd::tile_rows) {
+    if (count != rows)
+      return forward<Element, rows + 1>(count, depth, x, w, c, ldc, accumulate);
+    for (int column = 0; column < panel_width; column += tile_width)
+      forward_tile<Element, rows>(depth, x, w + column, c + column, ldc, accumulate);
+  }
+}
+
+/// Steps along n in one panel: 32 floats, or 16 pairs of bf16.
+template <class Element>
+constexpr int64_t panel_steps = panel_width / Element::per_dword;
+
+template <class Element, int columns>
+[[gnu::noinline]] void backward_tile(int64_t panels, const typename Element::Number* const* w,
+                                     const typename Element::Number* dy, float* c,
+                                     bool accumulate) {
+  Simd::Float sums[columns][tile_vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < columns; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < tile_vectors; ++v)
+      sums[i][v] = Simd::zero();
+  }
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const typename Element::Number* row = w[panel];
+    for (int64_t n = 0; n < panel_steps<Element>; ++n, dy += panel_width) {
+      typename Element::Vector gradients[tile_vectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < tile_vectors; ++v)
+        gradients[v] = Element::load(dy + v * Simd::lanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < columns; ++i) {
+        const typename Element::Vector number =
+            Element::broadcast(row + n + i * panel_steps<Element>);
+#pragma GCC unroll 2
+        for (int v = 0; v < tile_vectors; ++v)
+          sums[i][v] = Element::add_product(gradients[v], number, sums[i][v]);
+      }
+    }
+  }
+  store_tile<columns>(sums, c, panel_width, accumulate);
+}
+
+template <class Element, int columns = 1>
+void backward(int count, int64_t panels, const typename Element::Number* const* w,
+              const typename Element::Number* dy, float* c, bool accumulate) {
+  if constexpr (columns <= Simd::tile_rows) {
+    if (count != columns)
+      return backward<Element, columns + 1>(count, panels, w, dy, c, accumulate);
+    for (int column = 0; column < panel_width; column += tile_width)
+      backward_tile<Element, columns>(panels, w, dy + column, c + column, accumulate);
+  }
+}
+
+/// See TileKernels::transpose.
+void transpose_words(const float* x, int64_t stride, int rows, int64_t columns, int width,
+                     float* out) {
+  constexpr int lanes = Simd::lanes;
+  for (int64_t k = 0; k < columns; k += lanes) {
+    const int count = columns - k < lanes ? static_cast<int>(columns - k) : lanes;
+    for (int first = 0; first < width; first += lanes) {
+      const int used = width - first < lanes ? width - first : lanes;
+      Simd::Float block[lanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i)
+        block[i] =
+            first + i < rows ? Simd::load_first(x + (first + i) * stride + k, count) : Simd::zero();
+      Simd::transpose(block);
+      float* to = out + k * width + first;
+      for (int i = 0; i < count; ++i, to += width) {
+        if (used == lanes)
+          Simd::store(to, block[i]);
+        else
+          Simd::store_first(to, block[i], used);
+      }
+    }
+  }
+}
+
+/// See TileKernels::widen.
+void widen_pairs(const uint32_t* pairs, int64_t depth, float* out) {
+  for (int64_t k = 0; k < depth; ++k, pairs += panel_width, out += 2 * panel_width) {
+#pragma GCC unroll 8
+    for (int i = 0; i < panel_width; i += Simd::lanes) {
+      Simd::store(out + i, Simd::low_halves(pairs + i));
+      Simd::store(out + panel_width + i, Simd::high_halves(pairs + i));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace graft::cpu_kernels

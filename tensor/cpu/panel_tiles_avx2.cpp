@@ -1,0 +1,18 @@
+#include "graft/tensor/cpu/simd_avx2.h"
+// The bodies use the Simd of the header above.
+#include "graft/tensor/cpu/panel_tile_bodies.h"
+
+namespace graft::cpu_kernels {
+
+extern const TileKernels avx2_tiles;
+const TileKernels avx2_tiles{.name = "avx2",
+                             .rows = Simd::tile_rows,
+                             .forward = forward<Floats>,
+                             .forward_pairs = nullptr,
+                             .backward = backward<Floats>,
+                             .backward_pairs = nullptr,
+                             .transpose = transpose_words,
+                             .widen = widen_pairs,
+                             .turn = nullptr};
+
+}  // namespace graft::cpu_kernels
