@@ -1,10 +1,12 @@
 #include "graft/autograd/linear.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "graft/autograd/tape.h"
+#include "graft/quant/linear.h"
 #include "graft/tensor/copy.h"
 #include "graft/tensor/matmul.h"
 #include "graft/tensor/pointwise.h"
@@ -43,7 +45,8 @@ Tensor shrink(const Tensor& x, const LowRank& term) {
 }
 
 /// dx of all terms on top of dy w: those without dropout join the product.
-Tensor input_gradient(const Tensor& dy, const Tensor& w, const std::vector<SavedTerm>& terms,
+template <class W>
+Tensor input_gradient(const Tensor& dy, const W& w, const std::vector<SavedTerm>& terms,
                       const std::vector<Tensor>& gs) {
   std::vector<Tensor> fused_g;
   std::vector<Tensor> fused_a;
@@ -63,7 +66,8 @@ Tensor input_gradient(const Tensor& dy, const Tensor& w, const std::vector<Saved
   return dx;
 }
 
-Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const Tensor& w,
+template <class W>
+Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const W& w,
                    const std::vector<SavedTerm>& terms) {
   Grads grads(first_term + 2 * terms.size());
   const Tensor dy_rows = flat(dy);
@@ -84,24 +88,25 @@ Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const Tensor&
   }
   if (needs[0])
     grads[0] = input_gradient(dy, w, terms, gs);
-  if (needs[1])
-    grads[1] = ops::matmul(dy_rows.transpose(0, 1), flat(x), 1, w.dtype());
-  if (needs[2])
-    grads[2] = ops::sum_rows(dy).to(w.dtype());
+  if constexpr (std::is_same_v<W, Tensor>) {
+    if (needs[1])
+      grads[1] = ops::matmul(dy_rows.transpose(0, 1), flat(x), 1, w.dtype());
+  }
   return grads;
 }
 
-}  // namespace
-
-Variable linear(const Variable& x, const Variable& w, const Variable& bias,
-                std::span<const LowRank> terms) {
+/// The product with a weight held as W; `variable` is the weight too where it is dense, and
+/// undefined where its kind is frozen.
+template <class W>
+Variable record_linear(const Variable& x, const W& w, const Variable& variable,
+                       const Variable& bias, std::span<const LowRank> terms) {
   GRAFT_CHECK(!bias.defined() || bias.value().defined(), ShapeError,
               "linear: the bias has no numbers; load them first");
-  std::vector<Variable> inputs{x, w, bias};
+  std::vector<Variable> inputs{x, variable, bias};
   std::vector<Tensor> us;
   std::vector<Tensor> bs;
   std::vector<SavedTerm> saved;
-  bool x_is_used = needs_grad(w);
+  bool x_is_used = needs_grad(variable);
   for (const LowRank& term : terms) {
     us.push_back(shrink(x.value(), term));
     bs.push_back(term.b.value());
@@ -111,13 +116,34 @@ Variable linear(const Variable& x, const Variable& w, const Variable& bias,
     inputs.push_back(term.a);
     inputs.push_back(term.b);
   }
-  Tensor y = ops::linear(x.value(), w.value(), bias.defined() ? bias.value() : Tensor(),
+  Tensor y = ops::linear(x.value(), w, bias.defined() ? bias.value() : Tensor(),
                          side_by_side(us, 1), side_by_side(bs, 1));
   return record("linear", std::move(y), std::move(inputs),
-                [x = save_if(x_is_used, x), w = w.value(), saved = std::move(saved)](
-                    const Grads& dy, Needs needs) -> Grads {
-                  return linear_grads(dy[0], needs, *x, w, saved);
+                [x = save_if(x_is_used, x), w,
+                 bias_dtype = bias.defined() ? bias.value().dtype() : DType::f32,
+                 saved = std::move(saved)](const Grads& dy, Needs needs) -> Grads {
+                  Grads grads = linear_grads(dy[0], needs, *x, w, saved);
+                  if (needs[2])
+                    grads[2] = ops::sum_rows(dy[0]).to(bias_dtype);
+                  return grads;
                 });
+}
+
+}  // namespace
+
+Variable linear(const Variable& x, const Variable& w, const Variable& bias,
+                std::span<const LowRank> terms) {
+  return record_linear(x, w.value(), w, bias, terms);
+}
+
+Variable linear(const Variable& x, const PackedTensor& w, const Variable& bias,
+                std::span<const LowRank> terms) {
+  return record_linear(x, w, Variable(), bias, terms);
+}
+
+Variable linear(const Variable& x, const quant::QuantizedTensor& w, const Variable& bias,
+                std::span<const LowRank> terms) {
+  return record_linear(x, w, Variable(), bias, terms);
 }
 
 }  // namespace graft

@@ -4,7 +4,9 @@
 #include <span>
 
 #include "graft/autograd/variable.h"
+#include "graft/quant/quantized_tensor.h"
 #include "graft/tensor/dropout.h"
+#include "graft/tensor/packed_tensor.h"
 
 namespace graft {
 
@@ -19,6 +21,11 @@ struct LowRank {
 /// N) in x's dtype; a and b are f32 (f64 where x is). Of each term only u = x aᵀ is kept for
 /// backward; x is kept once, and only where w or some a needs a gradient.
 Variable linear(const Variable& x, const Variable& w, const Variable& bias,
+                std::span<const LowRank> terms = {});
+/// The same with a frozen weight in panels or in 4 bits: no gradient goes into it.
+Variable linear(const Variable& x, const PackedTensor& w, const Variable& bias,
+                std::span<const LowRank> terms = {});
+Variable linear(const Variable& x, const quant::QuantizedTensor& w, const Variable& bias,
                 std::span<const LowRank> terms = {});
 
 }  // namespace graft
