@@ -40,11 +40,11 @@ struct QuantizedTensor {
   int64_t blocksize = 64;
   Layout layout = Layout::blocks;
   /// u8 ((numbers + 1) / 2), or in panels i32 (panels, K / 8, 32).
-  Tensor codes;
-  Tensor map;  ///< f32 (16), the value of each code
+  Tensor codes{};
+  Tensor map{};  ///< f32 (16), the value of each code
   /// f32 (blocks), or in panels (panels, K / group, 32). Undefined where the scales are nested and
   /// have not been worked out.
-  Tensor absmax;
+  Tensor absmax{};
   std::optional<NestedScales> nested{};
   /// What products multiply in: f32, or bf16 with f32 sums where the processor can.
   DType compute = DType::f32;
