@@ -36,6 +36,14 @@ Variable swiglu(const Variable& gate, const Variable& up) {
                 });
 }
 
+Variable to(const Variable& x, DType dtype) {
+  if (x.dtype() == dtype)
+    return x;
+  return record(
+      "to", x.value().to(dtype), {x},
+      [before = x.dtype()](const Grads& dy, Needs) -> Grads { return {dy[0].to(before)}; });
+}
+
 Variable sum(const Variable& x) {
   return record("sum", Tensor::full({}, ops::sum(x.value()), x.dtype()), {x},
                 [shape = x.shape()](const Grads& dy, Needs) -> Grads {
@@ -48,6 +56,13 @@ Variable view(const Variable& x, std::initializer_list<int64_t> sizes) {
                 [shape = x.shape()](const Grads& dy, Needs) -> Grads {
                   return {dy[0].contiguous().view(shape)};
                 });
+}
+
+Variable transpose(const Variable& x) {
+  GRAFT_CHECK(x.value().rank() == 2, ShapeError, "transpose: x is ", x.shape(), ", (M,N) expected");
+  return record("transpose", x.value().transpose(0, 1), {x}, [](const Grads& dy, Needs) -> Grads {
+    return {dy[0].transpose(0, 1).contiguous()};
+  });
 }
 
 }  // namespace graft

@@ -13,9 +13,13 @@ Variable mul(const Variable& a, const Variable& b);
 Variable scale(const Variable& x, double factor);
 /// silu(gate) · up.
 Variable swiglu(const Variable& gate, const Variable& up);
+/// x in another floating dtype, rounded once; x itself where it has that dtype already.
+Variable to(const Variable& x, DType dtype);
 /// Σ x, a scalar of x's dtype.
 Variable sum(const Variable& x);
 /// The same elements in another shape; one size may be -1.
 Variable view(const Variable& x, std::initializer_list<int64_t> sizes);
+/// x (M,N) -> (N,M), sharing storage.
+Variable transpose(const Variable& x);
 
 }  // namespace graft

@@ -28,7 +28,7 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
   check_ids("embedding", flat, table.dim(0));
   Tensor y = Tensor::empty({flat.numel(), table.dim(1)}, table.dtype(), table.device());
   if (y.numel() > 0)
-    embedding_slot(table.device(), {table.contiguous().as_view(), flat.as_view(), y.as_view()});
+    embedding_slot(table.device(), {table.as_view(), flat.as_view(), y.as_view()});
   std::vector<int64_t> sizes(ids.shape().sizes().begin(), ids.shape().sizes().end());
   sizes.push_back(table.dim(1));
   return y.view(Shape(std::span<const int64_t>(sizes)));

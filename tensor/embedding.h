@@ -6,7 +6,8 @@
 
 namespace graft {
 
-/// y (tokens, D) = table (V, D)[ids], ids (tokens) i64 in [0, V). All row-major.
+/// y (tokens, D) = table (V, D)[ids], ids (tokens) i64 in [0, V). ids and y row-major, table of any
+/// strides.
 struct EmbeddingArgs {
   TensorView table, ids, y;
 };
@@ -19,7 +20,8 @@ extern Slot<EmbeddingBackwardArgs> embedding_backward_slot;
 
 namespace ops {
 
-/// table (V, D), ids (…) i64 -> (…, D). Throws ShapeError naming an id outside [0, V).
+/// table (V, D), of which views are read in place, ids (…) i64 -> (…, D). Throws ShapeError naming
+/// an id outside [0, V).
 Tensor embedding(const Tensor& table, const Tensor& ids);
 /// dy (…, D), ids (…) -> (V, D).
 Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t vocabulary);

@@ -12,14 +12,21 @@ namespace graft::cpu_kernels {
 namespace {
 
 KernelStatus embedding(const EmbeddingArgs& args) {
-  if (!contiguous(args.table, args.ids, args.y))
+  if (!contiguous(args.ids, args.y))
     return KernelStatus::unsupported;
   return visit_float(args.table.dtype, [&]<class T>() {
     const int64_t width = args.table.sizes[1];
+    const int64_t step = args.table.strides[1];
     parallel_for(args.ids.sizes[0], 64, [&](int64_t begin, int64_t end) {
-      for (int64_t token = begin; token < end; ++token)
-        std::copy_n(args.table.as<T>() + args.ids.as<int64_t>()[token] * width, width,
-                    args.y.as<T>() + token * width);
+      for (int64_t token = begin; token < end; ++token) {
+        const T* row = args.table.as<T>() + args.ids.as<int64_t>()[token] * args.table.strides[0];
+        T* y = args.y.as<T>() + token * width;
+        if (step == 1)
+          std::copy_n(row, width, y);
+        else
+          for (int64_t j = 0; j < width; ++j)
+            y[j] = row[j * step];
+      }
     });
     return KernelStatus::done;
   });

@@ -134,6 +134,52 @@ TEST_CASE("gradcheck: embedding adds up the gradients of repeated ids") {
   check([&](const Inputs& x) { return embedding(x[0], ids); }, {leaf({5, 3}, 1)});
 }
 
+TEST_CASE("gradcheck: a table that is held transposed gives the same rows") {
+  const Tensor ids = Tensor::from<int64_t>({1, 4, 1, 0}, {2, 2});
+  const Variable table = leaf({3, 5}, 1);
+  check([&](const Inputs& x) { return embedding_of_columns(x[0], ids); }, {table});
+  const Variable straight(table.value().transpose(0, 1).contiguous());
+  CHECK(
+      test::same_bits(embedding_of_columns(table, ids).value(), embedding(straight, ids).value()));
+}
+
+TEST_CASE("gradcheck: single rows replaced, single columns added to") {
+  const Tensor indices = Tensor::from<int64_t>({4, 0}, {2});
+  const auto replaced = [&](const Inputs& x) { return replace_rows(x[0], x[1], indices); };
+  const auto added = [&](const Inputs& x) { return add_to_columns(x[0], x[1], indices); };
+  check(replaced, {leaf({2, 3, 4}, 1), leaf({2, 4}, 2)});
+  check(replaced, {frozen({2, 3, 4}, 1), leaf({2, 4}, 2)});
+  check(added, {leaf({2, 3, 5}, 1), leaf({2, 3, 2}, 2)});
+  check(added, {frozen({2, 3, 5}, 1), leaf({2, 3, 2}, 2)});
+
+  const Variable x(Tensor::from<float>({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {5, 2}));
+  const Variable two(Tensor::from<float>({20, 21, 30, 31}, {2, 2}));
+  CHECK(replace_rows(x, two, indices).value().to_vector() ==
+        std::vector<double>{30, 31, 2, 3, 4, 5, 6, 7, 20, 21});
+  CHECK(x.value().to_vector()[8] == 8);
+  const Variable wide(x.value().view({2, 5}));
+  CHECK(add_to_columns(wide, two, indices).value().to_vector() ==
+        std::vector<double>{21, 1, 2, 3, 24, 36, 6, 7, 8, 39});
+  test::check_contains(test::message_of<ShapeError>([&] {
+                         replace_rows(x, two, Tensor::from<int64_t>({5, 0}, {2}));
+                       }),
+                       "replace_rows: index 5 given, 0 to 4 expected");
+}
+
+TEST_CASE("gradcheck: transposed, and in another dtype") {
+  check([](const Inputs& x) { return mul(transpose(x[0]), x[1]); },
+        {leaf({3, 2}, 1), leaf({2, 3}, 2)});
+  // Finite differences drown in the rounding; the gradient is that of no operation at all.
+  const Variable x = leaf({4}, 1);
+  const Variable rounded = to(x, DType::bf16);
+  CHECK(test::same_bits(rounded.value(), x.value().to(DType::bf16)));
+  collect_names(rounded);
+  rounded.backward(Tensor::from<float>({1, 2, 3, 4}, {4}).to(DType::bf16));
+  CHECK(x.grad().dtype() == DType::f64);
+  CHECK(x.grad().to_vector() == std::vector<double>{1, 2, 3, 4});
+  CHECK(to(x, DType::f64).id() == x.id());
+}
+
 TEST_CASE("gradcheck: linear with bias, low-rank terms, dropout, frozen and trained parts") {
   const auto with_terms = [](bool dropout) {
     return [dropout](const Inputs& x) {
