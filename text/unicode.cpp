@@ -190,7 +190,11 @@ std::string normalized(std::string_view text, NormalForm form) {
 bool starts_normalization_chunk(char32_t code_point) {
   if (code_point < 0x300)
     return true;
-  if (code_point >= 0x1160 && code_point <= 0x11ff)  // vowels and finals of Hangul syllables
+  const auto within = [&](char32_t first, char32_t last) {
+    return first <= code_point && code_point <= last;
+  };
+  // Vowels and finals of Hangul syllables; what compatible forms turn into such, or into a mark.
+  if (within(0x1160, 0x11ff) || within(0x3131, 0x318e) || within(0xff9e, 0xffdc))
     return false;
   // What composes with a character before it, or moves past one, is a mark.
   return category(code_point)[0] != 'M';

@@ -78,16 +78,19 @@ TEST_CASE("normal forms: composed, decomposed, compatible") {
 TEST_CASE("normal forms: a chunk may be normalised apart") {
   // Every character behind each of these either starts a chunk or is normalised with what is
   // before.
-  for (const std::string before : {"e", "ᄀ", "가", "\u0bc6", "\u09c7", "\u1025", "漢"}) {
+  const auto check = [](const std::string& before, char32_t code_point, NormalForm form) {
+    const std::string after = to_utf8(code_point);
+    if (normalized(before + after, form) != normalized(before, form) + normalized(after, form))
+      FAIL(before, " and code point ", static_cast<uint32_t>(code_point));
+  };
+  for (const std::string before :
+       {"e", "ᄀ", "ㄱ", "가", "\u0bc6", "\u09c7", "\u1025", "漢", "か", "ｶ"})
     for (char32_t code_point = 0; code_point < 0x30000; ++code_point) {
       if ((code_point >= 0xd800 && code_point < 0xe000) || !starts_normalization_chunk(code_point))
         continue;
-      const std::string after = to_utf8(code_point);
-      if (normalized(before + after, NormalForm::nfc) !=
-          normalized(before, NormalForm::nfc) + normalized(after, NormalForm::nfc))
-        FAIL(before, " and code point ", static_cast<uint32_t>(code_point));
+      check(before, code_point, NormalForm::nfc);
+      check(before, code_point, NormalForm::nfkc);
     }
-  }
 }
 
 }  // namespace graft::text
