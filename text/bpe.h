@@ -23,7 +23,7 @@ struct Merge {
 
 struct BpeOptions {
   /// Token of characters that are not in the vocabulary; without one they are left out.
-  std::optional<std::string> unk_token;
+  std::optional<std::string> unk_token = {};
   /// Neighbouring unknown characters become one token.
   bool fuse_unk = false;
   /// Unknown characters become the tokens "<0x..>" of their bytes, where all of them exist.

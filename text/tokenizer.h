@@ -1,10 +1,11 @@
 // Tokenizer: text to token ids and back, exactly as Hugging Face's tokenizers library does it.
 //
-// Reads a Hugging Face folder (tokenizer.json, tokenizer_config.json …), a tokenizer.json alone, or
-// a GGUF file's metadata. Byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen, SmolLM2) or with
-// byte fallback (Llama 2, TinyLlama); anything in a file that graft does not support is refused by
-// name, never ignored. The truncation and padding that a tokenizer.json may ask for are left to the
-// caller, as transformers does. Immutable, safe to use from several threads; moved, not copied.
+// Reads a Hugging Face folder (tokenizer.json, else tokenizer.model, else vocab.json and
+// merges.txt, with tokenizer_config.json …), one of these files alone, or a GGUF file's metadata.
+// Byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen, SmolLM2) or with byte fallback (Llama 2,
+// TinyLlama); anything in a file that graft does not support is refused by name, never ignored. The
+// truncation and padding that a tokenizer.json may ask for are left to the caller, as transformers
+// does. Immutable, safe to use from several threads; moved, not copied.
 #pragma once
 
 #include <filesystem>
@@ -41,8 +42,9 @@ struct Encoding {
 
 class Tokenizer {
  public:
-  /// `path` is a folder with a tokenizer.json, a tokenizer.json, or a .gguf file. Throws
-  /// FormatError with file and place, ConfigError where there is no such thing, IoError.
+  /// `path` is a folder with a tokenizer.json, a tokenizer.model (SentencePiece) or a vocab.json
+  /// (beside a merges.txt), such a file, or a .gguf file. Throws FormatError with file and place,
+  /// ConfigError where there is no such thing, IoError.
   static Tokenizer load(const std::filesystem::path& path);
   /// From the metadata of an open GGUF file. Throws FormatError.
   static Tokenizer from_gguf(const io::GgufFile& file);
@@ -87,9 +89,9 @@ class Tokenizer {
   /// Sources of the chat templates by name; the usual one is "default".
   const std::map<std::string, std::string>& chat_templates() const;
 
-  /// Writes the tokenizer's files into an existing folder: copies of those it was read from, or
-  /// what transformers needs to read the same tokenizer, where that was a GGUF file. Throws
-  /// IoError.
+  /// Writes the tokenizer's files into an existing folder: copies of those it was read from, and
+  /// where a tokenizer.json was not among them, one that transformers reads as the same tokenizer.
+  /// Throws IoError.
   void save(const std::filesystem::path& folder) const;
   /// The names of all files that `save` may write, and the loader looks for.
   static std::span<const std::string_view> file_names();

@@ -15,7 +15,7 @@
 
 namespace graft::text {
 
-/// The content of a tokenizer.json.
+/// The content of a tokenizer.json, or what other files amount to.
 struct TokenizerDefinition {
   /// Where it comes from, for messages.
   std::string file;
@@ -40,10 +40,36 @@ struct TokenizerSettings {
   std::vector<int64_t> stop_ids;
   /// Tokens that the tokenizer.json may lack.
   std::vector<AddedToken> added_tokens;
+
+  // What makes a tokenizer of files that have only a vocabulary:
+  /// transformers' class for them, without "Fast" at its end, and the type of the model beside
+  /// them; each may be empty.
+  std::string tokenizer_class;
+  std::string model_type;
+  std::optional<bool> add_prefix_space;
+  bool legacy = false;
+  /// Special tokens for no purpose in particular.
+  std::vector<std::string> extra_special_tokens;
 };
+
+/// The file that says what the tokenizer in a folder is: tokenizer.json, else tokenizer.model, else
+/// vocab.json (beside a merges.txt). Nothing where there is none.
+std::optional<std::filesystem::path> find_tokenizer_file(const std::filesystem::path& folder);
+
+/// Reads such a file and what stands beside it. Throws FormatError with file and place, IoError.
+std::pair<TokenizerDefinition, TokenizerSettings> read_tokenizer_file(
+    const std::filesystem::path& path);
 
 /// Reads a tokenizer.json. Throws FormatError with file and place, IoError.
 TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path);
+
+/// The tokenizer of a vocab.json and the merges.txt beside it, or of a tokenizer.model, as
+/// transformers makes it for the class that the settings name; takes their added tokens, and gives
+/// them the special tokens of the class. Throws FormatError with file and place, IoError.
+TokenizerDefinition read_vocabulary_and_merges(const std::filesystem::path& vocabulary,
+                                               TokenizerSettings& settings);
+TokenizerDefinition read_sentencepiece(const std::filesystem::path& path,
+                                       TokenizerSettings& settings);
 
 /// The text of a tokenizer.json.
 std::string to_tokenizer_json(const TokenizerDefinition& definition);

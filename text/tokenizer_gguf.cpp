@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/io/json.h"
+#include "graft/text/piece_cuts.h"
 #include "graft/text/tokenizer_definition.h"
 #include "graft/text/unicode.h"
 
@@ -14,9 +15,6 @@ using io::Json;
 
 // Values of tokenizer.ggml.token_type.
 enum class TokenType : int64_t { normal = 1, unknown, control, user_defined, unused, byte };
-
-// Longer tokens do not occur; finding their merges would take quadratic time.
-constexpr size_t max_token_bytes = 1024;
 
 /// How a byte-level tokenizer cuts its text, by the names of tokenizer.ggml.pre.
 struct BytePre {
@@ -97,9 +95,9 @@ void GgufTokenizerReader::read_tokens() {
                        tokens_.size(), " tokens"));
   for (size_t id = 0; id < tokens_.size(); ++id) {
     const std::string_view token = tokens_[id];
-    if (token.size() > max_token_bytes || first_invalid_byte(token) != token.size())
+    if (token.size() > max_piece_bytes || first_invalid_byte(token) != token.size())
       throw wrong(concat("token ", id, " of tokenizer.ggml.tokens is not UTF-8 of at most ",
-                         max_token_bytes, " bytes"));
+                         max_piece_bytes, " bytes"));
     definition_.vocabulary.emplace_back(token, static_cast<int64_t>(id));
     const TokenType type = type_of(id);
     if (type == TokenType::control || type == TokenType::user_defined || type == TokenType::unknown)
@@ -216,27 +214,15 @@ void GgufTokenizerReader::generate_merges() {
                        tokens_.size(), " tokens"));
   if (!std::ranges::all_of(scores, [](double score) { return std::isfinite(score); }))
     throw wrong("tokenizer.ggml.scores has an element that is not finite");
-  std::unordered_map<std::string_view, size_t> ids;
-  for (size_t id = 0; id < tokens_.size(); ++id)
-    ids.emplace(tokens_[id], id);
-  struct Cut {
-    size_t token, left, right;
-  };
-  std::vector<Cut> cuts;
-  for (size_t id = 0; id < tokens_.size(); ++id) {
-    const size_t first_cut = cuts.size();
-    for (size_t at = 1; at < tokens_[id].size(); ++at) {
-      const auto left = ids.find(tokens_[id].substr(0, at));
-      const auto right = ids.find(tokens_[id].substr(at));
-      if (left != ids.end() && right != ids.end())
-        cuts.push_back({id, left->second, right->second});
-    }
-    std::sort(cuts.begin() + static_cast<int64_t>(first_cut), cuts.end(),
-              [](const Cut& a, const Cut& b) { return a.left < b.left; });
-  }
-  std::ranges::stable_sort(
-      cuts, [&](const Cut& a, const Cut& b) { return scores[a.token] > scores[b.token]; });
-  for (const Cut& cut : cuts)
+  std::vector<PieceCut> cuts = find_piece_cuts(tokens_, file_.path());
+  // Of a token, the cut whose left half has the lowest id goes first.
+  std::ranges::sort(cuts, [](const PieceCut& a, const PieceCut& b) {
+    return std::pair(a.token, a.left) < std::pair(b.token, b.left);
+  });
+  std::ranges::stable_sort(cuts, [&](const PieceCut& a, const PieceCut& b) {
+    return scores[a.token] > scores[b.token];
+  });
+  for (const PieceCut& cut : cuts)
     definition_.merges.push_back({std::string(tokens_[cut.left]), std::string(tokens_[cut.right])});
 }
 

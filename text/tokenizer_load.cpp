@@ -11,7 +11,7 @@
 namespace graft::text {
 namespace {
 
-/// The files that make up a tokenizer in a folder. The first one must be there.
+/// The files that make up a tokenizer in a folder.
 constexpr std::array<std::string_view, 8> tokenizer_files = {"tokenizer.json",
                                                              "tokenizer_config.json",
                                                              "special_tokens_map.json",
@@ -24,6 +24,14 @@ constexpr int64_t max_file_bytes = int64_t{256} << 20;
 
 bool is_gguf(const std::filesystem::path& path) {
   return path.extension() == ".gguf";
+}
+
+bool is_sentencepiece(const std::filesystem::path& path) {
+  return path.extension() == ".model";
+}
+
+bool is_tokenizer_json(const std::filesystem::path& path) {
+  return !is_gguf(path) && !is_sentencepiece(path) && path.filename() != "vocab.json";
 }
 
 void write(const std::filesystem::path& folder, std::string_view name, std::string_view text) {
@@ -154,10 +162,14 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (is_gguf(path))
     return from_gguf(io::GgufFile(path));
   const std::filesystem::path file =
-      std::filesystem::is_directory(path) ? path / tokenizer_files[0] : path;
+      std::filesystem::is_directory(path)
+          ? find_tokenizer_file(path).value_or(path / tokenizer_files[0])
+          : path;
   GRAFT_CHECK(std::filesystem::exists(file), ConfigError, "tokenizer: ", file.string(),
-              " does not exist; give a folder with a tokenizer.json, or a .gguf file");
-  return {read_tokenizer_json(file), read_tokenizer_settings(file.parent_path())};
+              " does not exist; give a folder with a tokenizer.json, a tokenizer.model, or a "
+              "vocab.json and a merges.txt, or give a .gguf file");
+  auto [definition, settings] = read_tokenizer_file(file);
+  return {std::move(definition), std::move(settings)};
 }
 
 Tokenizer Tokenizer::from_gguf(const io::GgufFile& file) {
@@ -177,12 +189,37 @@ void Tokenizer::save(const std::filesystem::path& folder) const {
     write(folder, "tokenizer_config.json", to_tokenizer_config(settings));
     return;
   }
-  write(folder, tokenizer_files[0], io::read_file(source, max_file_bytes));
-  for (const std::string_view name : file_names().subspan(1)) {
+  for (const std::string_view name : file_names()) {
     const std::filesystem::path from = source.parent_path() / name;
     if (std::filesystem::exists(from))
       write(folder, name, io::read_file(from, max_file_bytes));
   }
+  if (is_tokenizer_json(source)) {
+    write(folder, "tokenizer.json", io::read_file(source, max_file_bytes));
+    return;
+  }
+  // What the class of a vocabulary's files does with them, for who does not know the class.
+  const auto [definition, settings] = read_tokenizer_file(source);
+  write(folder, "tokenizer.json", to_tokenizer_json(definition));
+  if (!std::filesystem::exists(folder / "tokenizer_config.json"))
+    write(folder, "tokenizer_config.json", to_tokenizer_config(settings));
+}
+
+std::optional<std::filesystem::path> find_tokenizer_file(const std::filesystem::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"})
+    if (std::filesystem::exists(folder / name))
+      return folder / name;
+  return std::nullopt;
+}
+
+std::pair<TokenizerDefinition, TokenizerSettings> read_tokenizer_file(
+    const std::filesystem::path& path) {
+  TokenizerSettings settings = read_tokenizer_settings(path.parent_path());
+  TokenizerDefinition definition = is_sentencepiece(path) ? read_sentencepiece(path, settings)
+                                   : is_tokenizer_json(path)
+                                       ? read_tokenizer_json(path)
+                                       : read_vocabulary_and_merges(path, settings);
+  return {std::move(definition), std::move(settings)};
 }
 
 }  // namespace graft::text

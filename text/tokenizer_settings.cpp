@@ -1,4 +1,5 @@
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "graft/io/file.h"
 #include "graft/io/json.h"
@@ -20,6 +21,21 @@ void read_special_tokens(const io::JsonObject& config, TokenizerSettings& settin
       settings.special_tokens.emplace(key, config.text(key));
     else if (kind == io::JsonKind::object)
       settings.special_tokens.emplace(key, config.object(key).text("content"));
+  }
+}
+
+void read_extra_special_tokens(const io::JsonObject& config, TokenizerSettings& settings) {
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    if (config.kind(key) != io::JsonKind::array)
+      continue;
+    for (const io::Json& token : config.value(key)) {
+      if (token.is_string())
+        settings.extra_special_tokens.push_back(token);
+      else if (token.is_object() && token.contains("content") && token["content"].is_string())
+        settings.extra_special_tokens.push_back(token["content"]);
+      else
+        throw config.wrong(key, "a list of tokens");
+    }
   }
 }
 
@@ -59,6 +75,16 @@ void read_tokenizer_config(const io::JsonObject& config, TokenizerSettings& sett
   read_special_tokens(config, settings);
   read_chat_templates(config, settings);
   read_added_tokens(config, settings);
+  read_extra_special_tokens(config, settings);
+  if (config.boolean_or("split_special_tokens", false))
+    throw config.wrong("split_special_tokens",
+                       "false: special tokens that a text writes out are always recognised");
+  settings.tokenizer_class = config.text_or("tokenizer_class", "");
+  if (settings.tokenizer_class.ends_with("Fast"))
+    settings.tokenizer_class.resize(settings.tokenizer_class.size() - 4);
+  if (config.has("add_prefix_space"))
+    settings.add_prefix_space = config.boolean("add_prefix_space");
+  settings.legacy = config.boolean_or("legacy", false);
   if (config.has("add_bos_token"))
     settings.add_bos_token = config.boolean("add_bos_token");
   if (config.has("add_eos_token"))
@@ -72,6 +98,33 @@ void read_stop_ids(const io::JsonObject& config, TokenizerSettings& settings) {
     settings.stop_ids = config.integers("eos_token_id", ids);
   else if (config.has("eos_token_id"))
     settings.stop_ids = {config.integer("eos_token_id", ids)};
+}
+
+void read_special_tokens_map(const io::JsonObject& map, TokenizerSettings& settings) {
+  read_special_tokens(map, settings);
+  read_extra_special_tokens(map, settings);
+}
+
+/// Tokens of a vocabulary's files from before 2023: {"<|im_end|>": 151645}. Which of them are
+/// special is known by now.
+void read_added_tokens_file(const io::JsonObject& tokens, TokenizerSettings& settings) {
+  std::unordered_set<std::string> special_texts(settings.extra_special_tokens.begin(),
+                                                settings.extra_special_tokens.end());
+  for (const auto& [purpose, text] : settings.special_tokens)
+    special_texts.insert(text);
+  for (const std::string& text : tokens.keys()) {
+    const bool special = special_texts.contains(text);
+    settings.added_tokens.push_back(
+        {.content = text,
+         .id = tokens.integer(text, {.min = 0, .max = Vocabulary::max_ids - 1}),
+         .normalized = !special,
+         .special = special});
+  }
+}
+
+void read_model_type(const io::JsonObject& config, TokenizerSettings& settings) {
+  if (config.kind("model_type") == io::JsonKind::text)
+    settings.model_type = config.text("model_type");
 }
 
 /// Templates that stand in files of their own: chat_template.jinja is the usual one.
@@ -100,7 +153,10 @@ TokenizerSettings read_tokenizer_settings(const std::filesystem::path& folder) {
     return true;
   };
   read("tokenizer_config.json", read_tokenizer_config);
-  read("special_tokens_map.json", read_special_tokens);  // for what the first one leaves open
+  read("special_tokens_map.json", read_special_tokens_map);  // for what the first leaves open
+  if (settings.added_tokens.empty() && !std::filesystem::exists(folder / "tokenizer.json"))
+    read("added_tokens.json", read_added_tokens_file);
+  read("config.json", read_model_type);
   if (!read("generation_config.json", read_stop_ids))
     read("config.json", read_stop_ids);
   read_template_files(folder, settings);

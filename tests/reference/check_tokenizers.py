@@ -1,16 +1,18 @@
 """Compares ids and decoded texts with the `tokenizers` package: ten thousand random texts a tokenizer."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
+import transformers
 from random_texts import RandomTexts
-from random_tokenizers import random_tokenizers
+from random_tokenizers import random_tokenizers, sentencepiece_model
 from reporting import Failure, Report, Skip, parse_options, temporary_folder
 from tokenizers import Tokenizer
 
 TEXTS = 10000
-TEXTS_OF_SMALL = 300  # of each of about a hundred and thirty
+TEXTS_OF_SMALL = 500  # of each of about a hundred and thirty
 SEED = 4
 # Tokenizers of the data folder that have a tokenizer.json.
 FOLDERS = [
@@ -21,6 +23,21 @@ FOLDERS = [
     "models/stories260k/hf",
     "models/tinystories-656k/bf16",
 ]
+QWEN = ["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"]
+SMOLLM = ["vocab.json", "merges.txt", "special_tokens_map.json"]
+# What transformers makes of a vocabulary: (name, folder of the data, files, tokenizer_config.json; None
+# takes that of the folder).
+CONVERTED = [
+    ("Qwen2.5, vocab.json", "qwen2.5", [*QWEN, "tokenizer_config.json"], None),
+    ("Qwen2.5, added_tokens.json", "qwen2.5", QWEN, {"tokenizer_class": "Qwen2Tokenizer"}),
+    ("SmolLM, vocab.json", "smollm", [*SMOLLM, "tokenizer_config.json"], None),
+    ("GPT2Tokenizer", "smollm", SMOLLM[:2], {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": True}),
+    ("TinyLlama, tokenizer.model", "tinyllama-chat", ["tokenizer.model", "tokenizer_config.json"], None),
+    ("LlamaTokenizer", "tinyllama-chat", ["tokenizer.model"], {"tokenizer_class": "LlamaTokenizerFast"}),
+    ("legacy", "tinyllama-chat", ["tokenizer.model"], {"tokenizer_class": "LlamaTokenizer", "legacy": True}),
+    ("no prefix", "tinyllama-chat", ["tokenizer.model"],
+     {"tokenizer_class": "LlamaTokenizer", "add_prefix_space": False, "add_bos_token": True}),
+]  # fmt: skip
 
 
 def ask_graft(options, tokenizer, questions):
@@ -47,7 +64,7 @@ def special_tokens(reference):
 
 
 def compare(options, path, reference, count, notes):
-    """Compares `count` random texts and, for decoding, lists of random ids."""
+    """Compares `count` random texts, some with special tokens around, and for decoding random ids."""
     reference.no_truncation()
     reference.no_padding()
     generate = RandomTexts(SEED, special_tokens(reference))
@@ -57,16 +74,43 @@ def compare(options, path, reference, count, notes):
         [generate.random.randrange(limit) for _ in range(generate.random.randint(0, 20))]
         for _ in range(count // 10)
     ]
-    ids = [e.ids for e in reference.encode_batch(texts, add_special_tokens=False)] + lists
+    framed = texts[: count // 100]
+    questions = texts + [{"framed": text} for text in framed] + lists
+    ids = [e.ids for e in reference.encode_batch(texts, add_special_tokens=False)]
+    ids += [e.ids for e in reference.encode_batch(framed)] + lists
     expected = zip(
         ids,
         reference.decode_batch(ids, skip_special_tokens=False),
         reference.decode_batch(ids, skip_special_tokens=True),
     )
-    for question, ours, theirs in zip(texts + lists, ask_graft(options, path, texts + lists), expected):
+    for question, ours, theirs in zip(questions, ask_graft(options, path, questions), expected):
         if ours != list(theirs):
             raise Failure(f"{question!r}:\n  graft      {ours}\n  tokenizers {list(theirs)}")
     notes.append(f"{len(texts)} texts and {len(lists)} lists of ids, {sum(map(len, ids))} tokens")
+
+
+def check_converted(options, report, name, files, config):
+    """Compares with transformers' tokenizer for a folder of these files."""
+    with report.check(name) as notes, temporary_folder() as scratch:
+        folder = Path(scratch)
+        for file in files:
+            if not file.exists():
+                raise Skip(f"{file} is missing")
+            shutil.copy(file, folder)
+        if config is not None:
+            (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+        reference = transformers.AutoTokenizer.from_pretrained(folder)
+        compare(options, folder, reference.backend_tokenizer, TEXTS, notes)
+
+
+def check_sentencepiece(options, report):
+    """Models that SentencePiece trains, with symbols of all types."""
+    for tokenizer_class in ("LlamaTokenizer", "GemmaTokenizer"):
+        with temporary_folder() as scratch:
+            file = Path(scratch) / "tokenizer.model"
+            file.write_bytes(sentencepiece_model(gemma=tokenizer_class == "GemmaTokenizer"))
+            config = {"tokenizer_class": tokenizer_class}
+            check_converted(options, report, f"{tokenizer_class}, trained", [file], config)
 
 
 def main():
@@ -79,6 +123,10 @@ def main():
                 raise Skip(f"{path} is missing")
             reference = Tokenizer.from_file(str(path / "tokenizer.json"))
             compare(options, path, reference, TEXTS, notes)
+    for name, folder, files, config in CONVERTED:
+        paths = [options.data / "tokenizers" / folder / file for file in files]
+        check_converted(options, report, name, paths, config)
+    check_sentencepiece(options, report)
     with temporary_folder() as folder:
         for name, reference in random_tokenizers(SEED):
             with report.check(name) as notes:

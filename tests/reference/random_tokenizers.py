@@ -21,14 +21,27 @@ def corpus(seed):
     return texts + CODE * 3
 
 
+def sentencepiece_model(gemma=False, **options):
+    """The bytes of a tokenizer.model, with pieces of all types."""
+    written = io.BytesIO()
+    names = {"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "pad_piece": "<pad>", "eos_piece": "<eos>",
+             "bos_piece": "<bos>", "control_symbols": ["<mask>"]}  # fmt: skip
+    sentencepiece.SentencePieceTrainer.train(
+        **{
+            "sentence_iterator": iter(corpus(0)), "model_writer": written, "vocab_size": 900,
+            "model_type": "bpe", "byte_fallback": True, "minloglevel": 2,
+            "control_symbols": ["<|im_end|>"], "user_defined_symbols": ["<tool>", "漢字", "  "],
+            "normalization_rule_name": "identity", "split_digits": True, **(names if gemma else {}), **options,
+        }  # fmt: skip
+    )
+    return written.getvalue()
+
+
 def charsmap(rule):
     """SentencePiece's compiled table for one of its rules of normalisation."""
-    written = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus(0)), model_writer=written, vocab_size=400, model_type="bpe",
-        normalization_rule_name=rule, minloglevel=2,
-    )  # fmt: skip
-    model = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
+    model = sentencepiece_model_pb2.ModelProto.FromString(
+        sentencepiece_model(normalization_rule_name=rule)
+    )
     return model.normalizer_spec.precompiled_charsmap
 
 

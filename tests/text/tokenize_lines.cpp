@@ -1,7 +1,8 @@
 // The tokenizer as a program, for comparisons with the reference (tests/reference).
 //
 // Standard input has a JSON value a line: a text, which is encoded, decoded and decoded piece by
-// piece, or a list of ids, which is only decoded. What comes out for each is one line
+// piece, {"framed": text}, which is encoded with the special tokens that a text gets, or a list of
+// ids, which is only decoded. What comes out for each is one line
 // [ids, text, text without special tokens]. Ends with exit code 1 where the pieces of the stream
 // decoder are not whole characters or do not add up to the text.
 #include <iostream>
@@ -27,10 +28,16 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<int64_t>& ids
   return text + decoder.finish();
 }
 
+std::vector<int64_t> ids_of(const Tokenizer& tokenizer, const io::Json& question) {
+  if (question.is_array())
+    return question.get<std::vector<int64_t>>();
+  const bool framed = question.is_object();
+  const std::string text = framed ? question["framed"] : question;
+  return tokenizer.encode(text, {.add_special_tokens = framed});
+}
+
 io::Json answer(const Tokenizer& tokenizer, const io::Json& question) {
-  const auto ids = question.is_array() ? question.get<std::vector<int64_t>>()
-                                       : tokenizer.encode(question.get<std::string>(),
-                                                          {.add_special_tokens = false});
+  const std::vector<int64_t> ids = ids_of(tokenizer, question);
   const std::string decoded = tokenizer.decode(ids);
   if (streamed(tokenizer, ids) != decoded)
     throw std::runtime_error("the pieces of the stream do not add up to the text");

@@ -1,0 +1,42 @@
+#include "graft/text/piece_cuts.h"
+
+#include <unordered_map>
+
+#include "graft/tensor/error.h"
+
+namespace graft::text {
+namespace {
+
+// A vocabulary of 256,000 tokens takes 3e7; this many take seconds.
+constexpr size_t max_work = size_t{1} << 30;
+
+}  // namespace
+
+std::vector<PieceCut> find_piece_cuts(const std::vector<std::string_view>& tokens,
+                                      std::string_view file) {
+  std::unordered_map<std::string_view, size_t> indices;
+  indices.reserve(tokens.size());
+  for (size_t token = 0; token < tokens.size(); ++token)
+    indices.emplace(tokens[token], token);
+  std::vector<PieceCut> cuts;
+  size_t work = 0;
+  for (size_t token = 0; token < tokens.size(); ++token) {
+    const std::string_view text = tokens[token];
+    work += text.size() * text.size();
+    if (text.size() > max_piece_bytes || work > max_work)
+      throw FormatError(file, -1,
+                        concat("token ", token, " has ", text.size(), " bytes, expected at most ",
+                               max_piece_bytes, ", and most of the tokens a few"));
+    for (size_t at = 1; at < text.size(); ++at) {
+      const auto left = indices.find(text.substr(0, at));
+      if (left == indices.end())
+        continue;
+      const auto right = indices.find(text.substr(at));
+      if (right != indices.end())
+        cuts.push_back({token, left->second, right->second});
+    }
+  }
+  return cuts;
+}
+
+}  // namespace graft::text
