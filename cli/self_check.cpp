@@ -57,8 +57,8 @@ models::DecoderConfig tiny_config() {
   config.kv_heads = 2;
   config.head_dim = 8;
   config.max_positions = 64;
-  config.rms_norm_eps = 1e-5;
-  config.rope_theta = 10000;
+  config.norm_eps = 1e-5;
+  config.ropes = {{.dim = config.head_dim, .max_positions = config.max_positions}};
   config.tied_head = true;
   return config;
 }
