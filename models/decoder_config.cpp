@@ -95,10 +95,12 @@ nn::DecoderLayerConfig DecoderConfig::layer_config(int64_t layer) const {
                         .qk_norm = design.qk_norm,
                         .norm = norm,
                         .window = has_window(layer) ? window : 0,
+                        .scale = attention_scale,
                         .rotary = has_window(layer) && ropes.size() > 1 ? size_t{1} : size_t{0}},
           .mlp = {.hidden_size = hidden_size,
                   .intermediate_size = intermediate_size,
                   .bias = mlp_bias,
+                  .activation = activation,
                   .fused_gate_up = design.fused},
           .norm = norm,
           .norms = design.norms};

@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graft/io/json.h"
+#include "graft/nn/activation.h"
 #include "graft/nn/causal_lm.h"
 #include "graft/nn/decoder_layer.h"
 
@@ -34,12 +36,19 @@ struct DecoderConfig {
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
+  nn::Activation activation = nn::Activation::silu;
+  /// Factor of the attention scores; unset for 1 / sqrt(head_dim).
+  std::optional<double> attention_scale{};
+  /// Factor of the embeddings.
+  double embedding_scale = 1;
   /// How many tokens back a token sees in the layers that have a window.
   int64_t window = 0;
   /// The layers that have it; empty for none.
   std::vector<bool> windowed{};
   /// The head shares the matrix of the embedding.
   bool tied_head = false;
+  /// The model's own dropout by its keys, kept for the files: it is never applied.
+  std::vector<std::pair<std::string, double>> dropouts{};
   std::optional<int64_t> bos_token_id{};
   std::optional<int64_t> pad_token_id{};
   std::vector<int64_t> eos_token_ids{};

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
+#include "graft/models/decoder.h"
 #include "graft/models/llama_keys.h"
 #include "graft/models/rope_config.h"
 
@@ -68,6 +70,26 @@ void write_qwen3(const DecoderConfig& config, io::Json& json) {
   write_qwen_window(config, json);
 }
 
+void read_phi3(const io::JsonObject& json, DecoderConfig& config) {
+  read_llama_keys(json, config);
+  RopeDefaults defaults = rope_defaults(config);
+  defaults.partial = true;
+  defaults.old_longrope_names = true;
+  defaults.original_positions = 4096;
+  config.ropes = {read_rope(json, defaults)};
+  const nn::RopeKind kind = config.ropes[0].kind;
+  GRAFT_CHECK(kind == nn::RopeKind::standard || kind == nn::RopeKind::longrope, ConfigError,
+              json.file(),
+              ": rope_type of a phi3 model is neither default nor longrope, which is "
+              "not supported");
+  read_window(json, 0, config);
+}
+
+void write_phi3(const DecoderConfig& config, io::Json& json) {
+  write_common(config, json);
+  write_window(config, json);
+}
+
 void read_olmo2(const io::JsonObject& json, DecoderConfig& config) {
   read_common(json, config);
   read_attention_bias(json, config);
@@ -101,6 +123,12 @@ constexpr std::array family_table{
            .defaults = {.max_positions = 32768, .kv_heads = 32, .head_dim = 128},
            .read = read_qwen3,
            .write = write_qwen3},
+    Family{.model_type = "phi3",
+           .architecture = "Phi3ForCausalLM",
+           .design = {.fused = true, .renews_cache = true},
+           .defaults = {.max_positions = 4096, .norm_eps = 1e-5},
+           .read = read_phi3,
+           .write = write_phi3},
     Family{.model_type = "olmo2",
            .architecture = "Olmo2ForCausalLM",
            .design = {.qk_norm = nn::QueryKeyNorm::projection, .norms = nn::NormPlacement::after},
@@ -152,6 +180,13 @@ const Family& family_of_gguf(std::string_view file, std::string_view architectur
   GRAFT_CHECK(family != nullptr, ConfigError, file, ": general.architecture ", architecture,
               " is not supported; supported: ", listed(&Family::gguf_architecture));
   return *family;
+}
+
+std::unique_ptr<nn::CausalLM> make_model(const DecoderConfig& config, std::string name_or_path,
+                                         DType dtype) {
+  if (config.family->make != nullptr)
+    return config.family->make(config, std::move(name_or_path), dtype);
+  return std::make_unique<Decoder>(config, std::move(name_or_path), dtype);
 }
 
 std::string python_module_of(const Family& family) {

@@ -5,6 +5,7 @@
 // Everything else is DecoderConfig and Decoder.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +35,13 @@ struct ConfigDefaults {
   bool tied_head = false;
 };
 
+/// Llama's keys that some families call otherwise.
+struct KeyNames {
+  std::string_view activation = "hidden_act";
+  /// What the activation is where the key is missing.
+  std::string_view usual_activation = "silu";
+};
+
 struct Family {
   std::string_view model_type;    ///< "llama"
   std::string_view architecture;  ///< "LlamaForCausalLM"
@@ -45,6 +53,10 @@ struct Family {
   bool gguf_interleaves_rotary = false;
   Design design{};
   ConfigDefaults defaults{};
+  KeyNames keys{};
+  /// Builds the model; unset for a Decoder.
+  std::unique_ptr<nn::CausalLM> (*make)(const DecoderConfig& config, std::string name_or_path,
+                                        DType dtype) = nullptr;
   /// Reads config.json but for the token ids, and writes it.
   void (*read)(const io::JsonObject& json, DecoderConfig& config) = nullptr;
   void (*write)(const DecoderConfig& config, io::Json& json) = nullptr;
@@ -59,6 +71,10 @@ const Family& family_of(const io::JsonObject& json);
 
 /// The family of a GGUF architecture; throws as above.
 const Family& family_of_gguf(std::string_view file, std::string_view architecture);
+
+/// A model of the configuration's family, without numbers.
+std::unique_ptr<nn::CausalLM> make_model(const DecoderConfig& config, std::string name_or_path,
+                                         DType dtype);
 
 /// The Python module that defines the family's architecture, as PEFT notes it.
 std::string python_module_of(const Family& family);

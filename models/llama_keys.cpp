@@ -1,8 +1,10 @@
 #include "graft/models/llama_keys.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graft/models/family.h"
@@ -10,11 +12,10 @@
 namespace graft::models {
 namespace {
 
-void check_activation(const io::JsonObject& json) {
-  const std::string activation = json.text_or("hidden_act", "silu");
-  GRAFT_CHECK(activation == "silu" || activation == "swish", ConfigError, json.file(),
-              ": hidden_act is ", activation, ", silu expected: no other is supported");
-}
+/// transformers' names of activations, of which several have one formula; what is written comes
+/// first.
+constexpr std::array<std::pair<std::string_view, nn::Activation>, 2> activation_names{
+    {{"silu", nn::Activation::silu}, {"swish", nn::Activation::silu}}};
 
 int64_t read_head_dim(const io::JsonObject& json, const DecoderConfig& config) {
   if (json.has("head_dim"))
@@ -41,7 +42,8 @@ constexpr const char* sliding_attention = "sliding_attention";
 
 void read_llama_keys(const io::JsonObject& json, DecoderConfig& config) {
   const ConfigDefaults& defaults = config.family->defaults;
-  check_activation(json);
+  const KeyNames& keys = config.family->keys;
+  config.activation = read_activation(json, keys.activation, keys.usual_activation);
   config.vocab_size = json.integer("vocab_size", size_limits);
   config.hidden_size = json.integer("hidden_size", size_limits);
   config.intermediate_size = json.integer("intermediate_size", size_limits);
@@ -65,10 +67,28 @@ void write_llama_keys(const DecoderConfig& config, io::Json& json) {
   json["num_attention_heads"] = config.heads;
   json["num_key_value_heads"] = config.kv_heads;
   json["head_dim"] = config.head_dim;
-  json["hidden_act"] = "silu";
+  json[std::string(config.family->keys.activation)] = name_of(config.activation);
   json["max_position_embeddings"] = config.max_positions;
   json["rms_norm_eps"] = config.norm_eps;
   json["tie_word_embeddings"] = config.tied_head;
+}
+
+nn::Activation read_activation(const io::JsonObject& json, std::string_view key,
+                               std::string_view usual) {
+  const std::string name = json.text_or(key, usual);
+  std::string supported;
+  for (const auto& [candidate, activation] : activation_names) {
+    if (candidate == name)
+      return activation;
+    supported += concat(supported.empty() ? "" : ", ", candidate);
+  }
+  throw ConfigError(concat(json.file(), ": ", json.path_of(key), " is ", name,
+                           ", which is not supported; supported: ", supported));
+}
+
+std::string_view name_of(nn::Activation activation) {
+  using Name = std::pair<std::string_view, nn::Activation>;
+  return std::ranges::find(activation_names, activation, &Name::second)->first;
 }
 
 RopeDefaults rope_defaults(const DecoderConfig& config) {

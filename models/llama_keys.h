@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <string_view>
 
 #include "graft/io/json.h"
 #include "graft/models/decoder_config.h"
@@ -14,6 +15,11 @@ namespace graft::models {
 /// read_decoder_config does.
 void read_llama_keys(const io::JsonObject& json, DecoderConfig& config);
 void write_llama_keys(const DecoderConfig& config, io::Json& json);
+
+/// The activation of a key, `usual` where it is missing. Throws ConfigError for one graft has not.
+nn::Activation read_activation(const io::JsonObject& json, std::string_view key,
+                               std::string_view usual);
+std::string_view name_of(nn::Activation activation);
 
 /// What the rotary settings of the configuration need to know. Requires: read_llama_keys.
 RopeDefaults rope_defaults(const DecoderConfig& config);

@@ -5,7 +5,8 @@
 
 #include "graft/io/gguf.h"
 #include "graft/io/tensor_source.h"
-#include "graft/models/decoder.h"
+#include "graft/models/base_source.h"
+#include "graft/models/family.h"
 #include "graft/models/gguf_source.h"
 #include "graft/models/weights.h"
 
@@ -80,8 +81,10 @@ Checkpoint open(const fs::path& path) {
   return open_gguf(path);
 }
 
-std::unique_ptr<Decoder> make(const Checkpoint& checkpoint, const fs::path& path, DType dtype) {
-  auto model = std::make_unique<Decoder>(checkpoint.config, path.string(), dtype);
+/// The model of a checkpoint, whose tensors are found to fit it.
+std::unique_ptr<nn::CausalLM> make(Checkpoint& checkpoint, const fs::path& path, DType dtype) {
+  auto model = make_model(checkpoint.config, path.string(), dtype);
+  checkpoint.tensors = with_prefix(std::move(checkpoint.tensors), model->members()[0]->name());
   check_tensors(*model, *checkpoint.tensors);
   return model;
 }
@@ -91,7 +94,7 @@ std::unique_ptr<Decoder> make(const Checkpoint& checkpoint, const fs::path& path
 std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& options) {
   GRAFT_CHECK(is_floating(options.dtype), ConfigError, "load: dtype ", options.dtype,
               " given, a floating one expected");
-  const Checkpoint checkpoint = open(path);
+  Checkpoint checkpoint = open(path);
   auto model = make(checkpoint, path, options.dtype);
   WeightOptions weights{.dtype = options.dtype, .device = options.device};
   if (options.progress)
@@ -103,7 +106,7 @@ std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& opti
 }
 
 Description describe(const fs::path& path) {
-  const Checkpoint checkpoint = open(path);
+  Checkpoint checkpoint = open(path);
   const auto model = make(checkpoint, path, LoadOptions().dtype);
   return {model->info(), checkpoint.format, nn::count_parameters(*model)};
 }

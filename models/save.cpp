@@ -9,6 +9,7 @@
 #include "graft/io/file.h"
 #include "graft/io/json.h"
 #include "graft/io/safetensors.h"
+#include "graft/models/weights.h"
 
 namespace graft::models {
 namespace {
@@ -53,10 +54,15 @@ std::vector<Shard> cut_into_shards(const std::vector<nn::NamedMember>& parameter
   return shards;
 }
 
-void write_shard(const fs::path& folder, const Shard& shard, DType dtype) {
+void write_shard(const fs::path& folder, const Shard& shard,
+                 const std::set<std::string>& transposed, DType dtype) {
   std::vector<io::NamedTensor> tensors;
-  for (const nn::NamedMember& parameter : shard.parameters)
-    tensors.push_back({parameter.path, parameter.member->value().to(dtype)});
+  for (const nn::NamedMember& parameter : shard.parameters) {
+    Tensor value = parameter.member->value().to(dtype);
+    if (transposed.contains(parameter.path))
+      value = value.transpose(0, 1).contiguous();
+    tensors.push_back({parameter.path, std::move(value)});
+  }
   io::write_safetensors(folder / shard.file, tensors, {{"format", "pt"}});
 }
 
@@ -126,8 +132,9 @@ void save_pretrained(nn::CausalLM& model, const fs::path& folder, const SaveOpti
   fs::create_directories(folder, error);
   GRAFT_CHECK(!error, IoError, "save_pretrained: cannot make the folder ", folder.string(), ": ",
               error.message());
+  const std::set<std::string> transposed = transposed_in_files(model);
   for (const Shard& shard : shards)
-    write_shard(folder, shard, options.dtype);
+    write_shard(folder, shard, transposed, options.dtype);
   if (shards.size() > 1)
     write_index(folder, shards);
   remove_stale_weights(folder, shards);

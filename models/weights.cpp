@@ -1,13 +1,13 @@
 #include "graft/models/weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "graft/nn/linear.h"
 #include "graft/tensor/copy.h"
 
 namespace graft::models {
@@ -17,25 +17,34 @@ namespace {
 struct PathsOf {
   nn::Member* parameter;
   std::vector<std::string> paths;
+  bool transposed = false;
+
+  /// In the file.
+  Shape shape() const {
+    const Shape shape = parameter->shape();
+    return transposed ? Shape{shape[1], shape[0]} : shape;
+  }
 };
 
 std::vector<PathsOf> parameters_of(nn::Module& root) {
   std::vector<PathsOf> parameters;
   std::unordered_map<const void*, size_t> index;
+  const std::set<std::string> transposed = transposed_in_files(root);
   nn::for_each_member(root, [&](const std::string& path, nn::Member& member) {
     if (!member.is_parameter())
       return;
     const auto [it, is_new] = index.try_emplace(member.identity(), parameters.size());
     if (is_new)
-      parameters.push_back({&member, {}});
+      parameters.push_back({&member, {}, transposed.contains(path)});
     parameters[it->second].paths.push_back(path);
   });
   return parameters;
 }
 
-/// Tables of rotary positions, which are computed, not loaded.
+/// Tables of rotary positions and masks, which are computed, not loaded.
 bool is_known_buffer(const std::string& name) {
-  return name.ends_with(".rotary_emb.inv_freq");
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn.bias") ||
+         name.ends_with(".attn.masked_bias");
 }
 
 /// What is wrong, one line each; the rest is counted.
@@ -82,7 +91,8 @@ bool same_numbers(const Tensor& a, const Tensor& b) {
 
 /// The tensor as memory of our own, in the wanted dtype and place.
 Tensor converted(Tensor stored, const WeightOptions& options) {
-  if (stored.dtype() == options.dtype && stored.device() == options.device && stored.is_unshared())
+  if (stored.dtype() == options.dtype && stored.device() == options.device &&
+      stored.is_unshared() && stored.is_contiguous())
     return stored;
   Tensor value = Tensor::empty(stored.shape(), options.dtype, options.device);
   ops::copy_(value, stored);
@@ -91,11 +101,21 @@ Tensor converted(Tensor stored, const WeightOptions& options) {
 
 }  // namespace
 
+std::set<std::string> transposed_in_files(nn::Module& root) {
+  std::set<std::string> paths;
+  nn::for_each_member(root, [&](const std::string& path, nn::Member& member) {
+    const auto* linear = dynamic_cast<const nn::Linear*>(member.module());
+    if (linear != nullptr && linear->file_layout() == nn::FileLayout::in_out)
+      paths.insert(path + ".weight");
+  });
+  return paths;
+}
+
 void check_tensors(nn::Module& root, const io::TensorSource& source) {
   Problems problems;
   std::unordered_set<std::string> known;
   for (const PathsOf& entry : parameters_of(root)) {
-    const Shape shape = entry.parameter->shape();
+    const Shape shape = entry.shape();
     bool found = false;
     for (const std::string& path : entry.paths) {
       known.insert(path);
@@ -129,6 +149,8 @@ void load_tensors(nn::Module& root, const io::TensorSource& source, const Weight
                                  " differ, but the configuration ties them; set "
                                  "tie_word_embeddings to false where they are not"));
     }
+    if (entry.transposed)
+      stored = stored.transpose(0, 1);
     entry.parameter->load(converted(std::move(stored), options));
     for (const std::string& path : present)
       source.drop_pages(path);

@@ -2,15 +2,20 @@
 #pragma once
 
 #include <functional>
+#include <set>
+#include <string>
 
 #include "graft/io/tensor_source.h"
 #include "graft/nn/module.h"
 
 namespace graft::models {
 
+/// Paths of the matrices that files hold transposed (nn::FileLayout::in_out).
+std::set<std::string> transposed_in_files(nn::Module& root);
+
 /// Throws FormatError that lists every parameter the source lacks, every tensor that belongs to no
 /// parameter, every wrong shape and every dtype that is no float. Of tied parameters one name is
-/// enough. Rotary tables, which old checkpoints hold, are passed over.
+/// enough. Rotary tables and masks, which old checkpoints hold, are passed over.
 void check_tensors(nn::Module& root, const io::TensorSource& source);
 
 /// Where and in which dtype the parameters are held, and who is told how many numbers are loaded.

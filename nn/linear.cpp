@@ -2,8 +2,8 @@
 
 namespace graft::nn {
 
-Linear::Linear(int64_t in_features, int64_t out_features, bool bias)
-    : weight_(*this, "weight", Shape{out_features, in_features}) {
+Linear::Linear(int64_t in_features, int64_t out_features, bool bias, FileLayout layout)
+    : weight_(*this, "weight", Shape{out_features, in_features}), layout_(layout) {
   if (bias)
     bias_.emplace(*this, "bias", Shape{out_features});
 }

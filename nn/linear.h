@@ -20,10 +20,17 @@ class LinearLike : public Module {
   virtual int64_t out_features() const = 0;
 };
 
+/// How the files of a model store the matrix of a Linear. In memory it is always (out, in).
+enum class FileLayout {
+  out_in,
+  in_out,  ///< GPT-2's Conv1D; PEFT says fan_in_fan_out
+};
+
 /// x weightᵀ + bias.
 class Linear final : public LinearLike {
  public:
-  Linear(int64_t in_features, int64_t out_features, bool bias = false);
+  Linear(int64_t in_features, int64_t out_features, bool bias = false,
+         FileLayout layout = FileLayout::out_in);
   /// Shares the weight of an embedding or another Linear; no bias.
   explicit Linear(const Weight& tied);
 
@@ -37,15 +44,18 @@ class Linear final : public LinearLike {
   const Weight& weight() const { return weight_; }
   /// (out_features), undefined where there is none.
   Variable bias() const { return bias_ ? **bias_ : Variable(); }
+  FileLayout file_layout() const { return layout_; }
 
  private:
   Weight weight_;
   std::optional<Parameter> bias_;
+  FileLayout layout_ = FileLayout::out_in;
 };
 
 inline std::unique_ptr<LinearLike> make_linear(int64_t in_features, int64_t out_features,
-                                               bool bias = false) {
-  return std::make_unique<Linear>(in_features, out_features, bias);
+                                               bool bias = false,
+                                               FileLayout layout = FileLayout::out_in) {
+  return std::make_unique<Linear>(in_features, out_features, bias, layout);
 }
 
 }  // namespace graft::nn

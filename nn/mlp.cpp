@@ -1,6 +1,5 @@
 #include "graft/nn/mlp.h"
 
-#include "graft/autograd/pointwise.h"
 #include "graft/autograd/split.h"
 
 namespace graft::nn {
@@ -26,7 +25,7 @@ Variable Mlp::forward(const Variable& x, const Context& context) const {
                         {config_.intermediate_size, config_.intermediate_size});
   else
     gate_and_up = {(*gate_proj_)->forward(x, context), (*up_proj_)->forward(x, context)};
-  return (*down_proj_)->forward(swiglu(gate_and_up[0], gate_and_up[1]), context);
+  return (*down_proj_)->forward(gated(config_.activation, gate_and_up[0], gate_and_up[1]), context);
 }
 
 }  // namespace graft::nn

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "graft/nn/activation.h"
 #include "graft/nn/linear.h"
 
 namespace graft::nn {
@@ -12,11 +13,12 @@ struct MlpConfig {
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   bool bias = false;
+  Activation activation = Activation::silu;
   /// One module `gate_up_proj` in place of `gate_proj` and `up_proj`.
   bool fused_gate_up = false;
 };
 
-/// down(silu(gate(x)) · up(x)).
+/// down(activation(gate(x)) · up(x)).
 class Mlp final : public Module {
  public:
   explicit Mlp(const MlpConfig& config);

@@ -56,8 +56,8 @@ Variable frozen(Shape shape, uint64_t seed) {
 void check(const std::function<Variable(const Inputs&)>& function, Inputs inputs) {
   collect_names(function(inputs));
   const GradcheckResult result = gradcheck(function, std::move(inputs));
-  CHECK_MESSAGE(result.passed, result.message);
   INFO("worst difference / allowed: ", result.worst);
+  CHECK_MESSAGE(result.passed, result.message);
 }
 
 DropoutKey dropout_key(int64_t rows) {
@@ -96,6 +96,19 @@ TEST_CASE("gradcheck: split along each dimension, with parts that nobody uses") 
     split(leaf({4, 5}, 1), 1, {2, 2});
   });
   test::check_contains(message, "split: parts of 4 given, dimension 1 of (4, 5) expected");
+}
+
+TEST_CASE("gradcheck: join is what split undoes") {
+  for (const int dimension : {0, -1}) {
+    check(
+        [&](const Inputs& x) {
+          return join({x[0], x[1], x[0]}, dimension);
+        },
+        {leaf({2, 3}, 1), leaf({2, 3}, 2)});
+    const Variable x = frozen({4, 4}, 3);
+    const Inputs parts = split(x, dimension, {1, 3});
+    CHECK(test::same_bits(join(parts, dimension).value(), x.value()));
+  }
 }
 
 TEST_CASE("gradcheck: rms_norm, with and without a gradient for the weight") {

@@ -1,0 +1,13 @@
+// What is known of a model besides its weights, from its configuration.
+#pragma once
+
+#include <string>
+
+#include "graft/models/decoder_config.h"
+#include "graft/nn/causal_lm.h"
+
+namespace graft::models {
+
+nn::ModelInfo info_of(const DecoderConfig& config, std::string name_or_path, DType dtype);
+
+}  // namespace graft::models
