@@ -166,8 +166,8 @@ class RecordReader::ListCutter final : public Cutter {
       keep(record, c);
       if (in_string && c == '\\') {
         keep(record, take());
-      } else if (c == '"' || (in_string && c == '\n')) {
-        in_string = !in_string;  // no string of JSON holds a line break: a quote is missing
+      } else if (c == '"') {
+        in_string = !in_string;
       } else if (!in_string) {
         depth += c == '[' || c == '{';
         depth -= c == ']' || c == '}';
