@@ -85,8 +85,8 @@ QueryKeyValue Attention::project(const Variable& x, const Context& context) cons
   Variable q = (*q_proj_)->forward(x, context);
   Variable k = (*k_proj_)->forward(x, context);
   if (config_.qk_norm == QueryKeyNorm::projection) {
-    q = (*q_norm_)->forward(q);
-    k = (*k_norm_)->forward(k);
+    q = (*q_norm_)->forward(q, context);
+    k = (*k_norm_)->forward(k, context);
   }
   return {as_heads(q, config_.heads), as_heads(k, config_.kv_heads),
           as_heads((*v_proj_)->forward(x, context), config_.kv_heads)};
@@ -96,8 +96,8 @@ Variable Attention::forward(const Variable& x, const Placement& placement,
                             const Context& context) const {
   QueryKeyValue tokens = project(x, context);
   if (config_.qk_norm == QueryKeyNorm::head) {
-    tokens.q = (*q_norm_)->forward(tokens.q);
-    tokens.k = (*k_norm_)->forward(tokens.k);
+    tokens.q = (*q_norm_)->forward(tokens.q, context);
+    tokens.k = (*k_norm_)->forward(tokens.k, context);
   }
   tokens.q = turned(tokens.q, placement.ropes.at(config_.rotary));
   tokens.k = turned(tokens.k, placement.ropes.at(config_.rotary));

@@ -5,8 +5,9 @@
 namespace graft::nn {
 namespace {
 
-Variable normed(const std::optional<Child<RmsNorm>>& norm, const Variable& x) {
-  return norm ? (*norm)->forward(x) : x;
+Variable normed(const std::optional<Child<RmsNorm>>& norm, const Variable& x,
+                const Context& context) {
+  return norm ? (*norm)->forward(x, context) : x;
 }
 
 }  // namespace
@@ -31,10 +32,11 @@ DecoderLayer::DecoderLayer(const DecoderLayerConfig& config, int64_t layer)
 
 Variable DecoderLayer::forward(const Variable& x, const Placement& placement,
                                const Context& context) const {
-  const Variable attention = self_attn_->forward(normed(before_attention_, x), placement, context);
-  const Variable mixed = add(x, normed(after_attention_, attention));
-  const Variable fed = mlp_->forward(normed(before_mlp_, mixed), context);
-  return add(mixed, normed(after_mlp_, fed));
+  const Variable attention =
+      self_attn_->forward(normed(before_attention_, x, context), placement, context);
+  const Variable mixed = add(x, normed(after_attention_, attention, context));
+  const Variable fed = mlp_->forward(normed(before_mlp_, mixed, context), context);
+  return add(mixed, normed(after_mlp_, fed, context));
 }
 
 }  // namespace graft::nn

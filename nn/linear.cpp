@@ -1,7 +1,32 @@
 #include "graft/nn/linear.h"
 
-namespace graft::nn {
+#include "graft/autograd/embedding.h"
+#include "graft/autograd/pointwise.h"
+#include "graft/tensor/embedding.h"
+#include "graft/tensor/pointwise.h"
 
+<<<<<<< HEAD
+=======
+namespace graft::nn {
+namespace {
+
+/// The sum of two biases, of which each may be undefined, in `dtype`. The second one is held in the
+/// dtype of adapters.
+Variable sum_of(const Variable& bias, const Variable& added, DType dtype) {
+  if (!added.defined())
+    return bias;
+  return to(bias.defined() ? add(to(bias, added.dtype()), added) : added, dtype);
+}
+
+/// How far overridden rows are from those of the weight, (n, in).
+Variable change_of_rows(const Variable& weight, const Override& rows) {
+  const Tensor before = ops::embedding(weight.value(), rows.rows).to(rows.value.dtype());
+  return add(rows.value, Variable(ops::scale(before, -1)));
+}
+
+}  // namespace
+
+>>>>>>> e44fc10 (wip)
 Linear::Linear(int64_t in_features, int64_t out_features, bool bias, FileLayout layout)
     : weight_(*this, "weight", Shape{out_features, in_features}), layout_(layout) {
   if (bias)
@@ -10,12 +35,23 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool bias, FileLayout 
 
 Linear::Linear(const Weight& tied) : weight_(*this, "weight", tied) {}
 
-Variable Linear::forward(const Variable& x, const Context&) const {
-  return forward(x, std::span<const LowRank>());
+Variable Linear::forward(const Variable& x, const Context& context) const {
+  return forward(x, context, {});
 }
 
-Variable Linear::forward(const Variable& x, std::span<const LowRank> terms) const {
-  return weight_.visit([&](const auto& w) { return graft::linear(x, w, bias(), terms); });
+Variable Linear::forward(const Variable& x, const Context& context,
+                         const LinearAdditions& additions) const {
+  const Variable bias =
+      sum_of(bias_ ? bias_->under(context) : Variable(), additions.bias, x.dtype());
+  const Override* chosen = weight_.override_under(context);
+  if (chosen != nullptr && chosen->is_whole())
+    return graft::linear(x, to(chosen->value, x.dtype()), bias, additions.terms);
+  return weight_.visit([&](const auto& w) {
+    Variable y = graft::linear(x, w, bias, additions.terms);
+    if (chosen != nullptr)
+      y = add_to_columns(y, graft::linear(x, change_of_rows(w, *chosen), {}), chosen->rows);
+    return y;
+  });
 }
 
 }  // namespace graft::nn

@@ -26,6 +26,15 @@ enum class FileLayout {
   in_out,  ///< GPT-2's Conv1D; PEFT says fan_in_fan_out
 };
 
+<<<<<<< HEAD
+=======
+/// What adapters add to the output of a Linear.
+struct LinearAdditions {
+  std::span<const LowRank> terms{};
+  Variable bias{};  ///< (out_features), or undefined
+};
+
+>>>>>>> e44fc10 (wip)
 /// x weightᵀ + bias.
 class Linear final : public LinearLike {
  public:
@@ -35,15 +44,19 @@ class Linear final : public LinearLike {
   explicit Linear(const Weight& tied);
 
   Variable forward(const Variable& x, const Context& context) const override;
-  /// The same with the low-rank terms of adapters fused into the product.
-  Variable forward(const Variable& x, std::span<const LowRank> terms) const;
+  /// The same with the additions of adapters fused into the product.
+  Variable forward(const Variable& x, const Context& context,
+                   const LinearAdditions& additions) const;
   int64_t in_features() const override { return weight_.shape()[1]; }
   int64_t out_features() const override { return weight_.shape()[0]; }
 
   /// (out_features, in_features)
   const Weight& weight() const { return weight_; }
+<<<<<<< HEAD
   /// (out_features), undefined where there is none.
   Variable bias() const { return bias_ ? **bias_ : Variable(); }
+=======
+>>>>>>> e44fc10 (wip)
   FileLayout file_layout() const { return layout_; }
 
  private:

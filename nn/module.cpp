@@ -2,6 +2,8 @@
 
 #include <unordered_set>
 
+#include "graft/autograd/pointwise.h"
+
 namespace graft::nn {
 namespace {
 
@@ -32,6 +34,14 @@ void Parameter::load(Tensor value) {
   GRAFT_CHECK(value.shape() == shape_, ShapeError, "load: ", name(), " has shape ", shape_, ", ",
               value.shape(), " given");
   variable_.set_value(std::move(value));
+}
+
+Variable Parameter::under(const Context& context) const {
+  const Override* chosen = overrides_.chosen(context);
+  if (chosen == nullptr)
+    return variable_;
+  GRAFT_CHECK(chosen->is_whole(), Error, "forward: single rows of ", name(), " are overridden");
+  return to(chosen->value, variable_.dtype());
 }
 
 void for_each_member(Module& root,

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "graft/autograd/variable.h"
+#include "graft/nn/override.h"
 
 namespace graft::nn {
 
@@ -48,6 +49,9 @@ class Member {
   virtual Tensor value() const { return {}; }
   /// Identity of a parameter's storage: equal for members that are tied to each other.
   virtual const void* identity() const { return this; }
+  /// What adapters put in the place of a parameter; nullptr where this is none. Members that are
+  /// tied to each other are overridden one by one.
+  virtual Overrides* overrides() { return nullptr; }
 
  private:
   std::string name_;
@@ -127,16 +131,21 @@ class Parameter final : public Member {
 
   const Variable& operator*() const { return variable_; }
   const Variable* operator->() const { return &variable_; }
+  /// What a forward computes with: the parameter, or what an adapter of the context puts in its
+  /// place, in the parameter's dtype.
+  Variable under(const Context& context) const;
   Variable* variable() override { return &variable_; }
   bool is_parameter() const override { return true; }
   Shape shape() const override { return shape_; }
   void load(Tensor value) override;
   Tensor value() const override { return variable_.value(); }
   const void* identity() const override { return variable_.id(); }
+  Overrides* overrides() override { return &overrides_; }
 
  private:
   Shape shape_;
   Variable variable_;
+  Overrides overrides_;
 };
 
 /// Calls visit(path, member) for every member below `root`, parents before their children.

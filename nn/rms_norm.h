@@ -15,7 +15,9 @@ class RmsNorm final : public Module {
  public:
   RmsNorm(int64_t features, const NormConfig& config)
       : config_(config), weight_(*this, "weight", Shape{features}) {}
-  Variable forward(const Variable& x) const { return graft::rms_norm(x, *weight_, config_.eps); }
+  Variable forward(const Variable& x, const Context& context) const {
+    return graft::rms_norm(x, weight_.under(context), config_.eps);
+  }
 
  private:
   NormConfig config_;

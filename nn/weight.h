@@ -1,7 +1,8 @@
 // Weight: the matrix a Linear or an Embedding stores, whatever kind of storage it is held in.
 //
 // Kinds are alternatives of one variant, and whoever computes with a weight visits it in one place.
-// Tied layers share one content: loading, freezing or packing one does it for both.
+// Tied layers share one content: loading, freezing or packing one does it for both. What adapters
+// override, they override in each layer by itself.
 #pragma once
 
 #include <memory>
@@ -31,6 +32,11 @@ class Weight final : public Member {
     return std::visit(std::forward<Visitor>(visitor), content_->storage);
   }
   bool is_tied_to(const Weight& other) const { return content_ == other.content_; }
+  /// The override that an adapter of the context brings, or nullptr; visit() gives the weight
+  /// without it.
+  const Override* override_under(const Context& context) const {
+    return overrides_.chosen(context);
+  }
 
   Variable* variable() override { return std::get_if<Variable>(&content_->storage); }
   bool is_parameter() const override { return true; }
@@ -39,6 +45,7 @@ class Weight final : public Member {
   void load(Tensor value) override;
   Tensor value() const override;
   const void* identity() const override { return content_.get(); }
+  Overrides* overrides() override { return &overrides_; }
 
  private:
   struct Content {
@@ -46,6 +53,7 @@ class Weight final : public Member {
     WeightStorage storage;
   };
   std::shared_ptr<Content> content_;
+  Overrides overrides_;
 };
 
 }  // namespace graft::nn

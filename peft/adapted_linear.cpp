@@ -1,45 +1,31 @@
 #include "graft/peft/adapted_linear.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "graft/autograd/pointwise.h"
-#include "graft/tensor/error.h"
 
 namespace graft::peft {
 
 Variable AdaptedLinear::forward(const Variable& x, const nn::Context& context) const {
   std::vector<LowRank> terms;
   std::vector<const Adapter*> others;
-  for (const auto& adapter : adapters_) {
-    const bool applies =
-        context.adapters && std::ranges::find(context.adapters->names, adapter->name()) !=
-                                context.adapters->names.end();
-    if (!applies)
+  Variable bias;
+  for (const Adapter* adapter : adapters_.chosen(context)) {
+    std::optional<LowRank> term = adapter->low_rank(context);
+    if (!term) {
+      others.push_back(adapter);
       continue;
-    if (std::optional<LowRank> term = (*adapter)->low_rank(context))
-      terms.push_back(std::move(*term));
-    else
-      others.push_back(&**adapter);
+    }
+    terms.push_back(std::move(*term));
+    if (const Variable added = adapter->bias(); added.defined())
+      bias = bias.defined() ? graft::add(bias, added) : added;
   }
-  Variable y = base_->forward(x, terms);
+  Variable y = base_->forward(x, context, {.terms = terms, .bias = bias});
   for (const Adapter* adapter : others)
     y = graft::add(y, adapter->forward(x, *base_, context));
   return y;
-}
-
-void AdaptedLinear::add(const std::string& name, std::unique_ptr<Adapter> adapter) {
-  GRAFT_CHECK(find(name) == nullptr, ConfigError, "add adapter: the layer has one called \"", name,
-              "\" already");
-  adapters_.reserve(adapters_.size() + 1);  // a member cannot leave its owner again
-  adapters_.push_back(std::make_unique<nn::Child<Adapter>>(*this, name, std::move(adapter)));
-}
-
-Adapter* AdaptedLinear::find(std::string_view name) const {
-  const auto found =
-      std::ranges::find_if(adapters_, [&](const auto& adapter) { return adapter->name() == name; });
-  return found == adapters_.end() ? nullptr : &***found;
 }
 
 std::unique_ptr<nn::Linear> AdaptedLinear::release_base() {

@@ -9,10 +9,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "graft/nn/linear.h"
 #include "graft/peft/adapter.h"
+#include "graft/peft/named_adapters.h"
 
 namespace graft::peft {
 
@@ -26,16 +26,18 @@ class AdaptedLinear final : public nn::LinearLike {
   bool is_opaque() const override { return true; }
 
   /// Throws ConfigError where the name is taken.
-  void add(const std::string& name, std::unique_ptr<Adapter> adapter);
+  void add(const std::string& name, std::unique_ptr<Adapter> adapter) {
+    adapters_.add(name, std::move(adapter));
+  }
   /// The adapter of that name, or nullptr.
-  Adapter* find(std::string_view name) const;
+  Adapter* find(std::string_view name) const { return adapters_.find(name); }
   nn::Linear& base() const { return *base_; }
   /// The base layer, to be put back in this one's place. Nothing else may be done afterwards.
   std::unique_ptr<nn::Linear> release_base();
 
  private:
   nn::Child<nn::Linear> base_;
-  std::vector<std::unique_ptr<nn::Child<Adapter>>> adapters_;
+  NamedAdapters<Adapter> adapters_{*this};
 };
 
 }  // namespace graft::peft

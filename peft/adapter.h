@@ -1,4 +1,4 @@
-// Adapter: what is added to one linear layer.
+// Adapter: what is added to one linear layer. EmbeddingAdapter: what is added to one embedding.
 //
 // One class for each kind. An adapter whose contribution is a product of two small matrices gives
 // them to the layer, which fuses them into its own product; other kinds compute theirs themselves.
@@ -12,13 +12,24 @@
 
 namespace graft::peft {
 
-class Adapter : public nn::Module {
+/// What tells the modules of adapters from those of the model.
+class AdapterBase : public nn::Module {};
+
+class Adapter : public AdapterBase {
  public:
   /// The contribution as a low-rank term, where it is one.
   virtual std::optional<LowRank> low_rank(const nn::Context& context) const;
+  /// What goes with the low-rank term to every output, (out); undefined for nothing.
+  virtual Variable bias() const { return {}; }
   /// What is added to base(x), for kinds that have no low-rank term. x (…, in) -> (…, out).
   virtual Variable forward(const Variable& x, const nn::Linear& base,
                            const nn::Context& context) const;
+};
+
+class EmbeddingAdapter : public AdapterBase {
+ public:
+  /// What is added to base(ids), in the dtype of adapters. ids (…) i64 -> (…, features).
+  virtual Variable forward(const Tensor& ids, const nn::Context& context) const = 0;
 };
 
 }  // namespace graft::peft

@@ -5,16 +5,13 @@
 #include <set>
 #include <utility>
 
-#include "graft/peft/adapter.h"
+#include "graft/peft/sites.h"
 #include "graft/tensor/error.h"
 
 namespace graft::peft {
 namespace {
 
 constexpr std::string_view prefix = "base_model.model.";
-/// What PEFT puts before the parameters of a layer that is adapted.
-constexpr std::string_view base_layer = "base_layer.";
-
 /// Lists of a difference longer than this are cut.
 constexpr size_t lines_shown = 6;
 
@@ -43,19 +40,17 @@ struct Difference {
 
 using Parameters = std::map<std::string, nn::Member*>;
 
-/// Adds the parameters below a module of the base model by the keys they can have in an adapter's
-/// file. `path` is empty or ends in a dot.
-void add_base_parameters(nn::Module& module, const std::string& path, Parameters& parameters) {
-  for (nn::Member* member : module.members()) {
-    if (member->is_parameter()) {
-      parameters.emplace(concat(prefix, path, member->name()), member);
-      parameters.emplace(concat(prefix, path, base_layer, member->name()), member);
-    }
-    nn::Module* child = member->module();
-    if (child != nullptr && dynamic_cast<Adapter*>(child) == nullptr)
-      add_base_parameters(*child, member->name().empty() ? path : path + member->name() + ".",
-                          parameters);
+/// The parameters of the base model by the keys they can have in an adapter's file.
+Parameters base_parameters_by_key(nn::Module& base) {
+  Parameters parameters;
+  for (const nn::NamedMember& parameter : base_parameters(base)) {
+    const size_t name = parameter.path.size() - parameter.member->name().size();
+    parameters.emplace(concat(prefix, parameter.path), parameter.member);
+    parameters.emplace(
+        concat(prefix, parameter.path.substr(0, name), base_layer, parameter.member->name()),
+        parameter.member);
   }
+  return parameters;
 }
 
 bool same_values(const Tensor& a, const Tensor& b) {
@@ -128,8 +123,9 @@ std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
                                  const std::vector<ExpectedTensor>& expected, nn::Module& base,
                                  DType dtype) {
   const io::SafetensorsFile file(model_file(folder), io::Access::read);
-  Parameters base_keys;
-  add_base_parameters(base, "", base_keys);
+  Parameters base_keys = base_parameters_by_key(base);
+  for (const ExpectedTensor& tensor : expected)
+    base_keys.erase(tensor.key);
   if (const Difference difference = compare(file, expected, base_keys); difference.any())
     throw FormatError(file.path(), -1, difference.describe());
   for (const std::string& name : file.names()) {

@@ -18,8 +18,10 @@ namespace graft::peft {
 
 inline constexpr std::string_view adapter_config_name = "adapter_config.json";
 inline constexpr std::string_view adapter_model_name = "adapter_model.safetensors";
+/// What PEFT puts before the parameters of a layer that is adapted.
+inline constexpr std::string_view base_layer = "base_layer.";
 
-/// The key of a parameter of the adapter on the layer at `path`.
+/// The key of a parameter of the adapter at the module `path`.
 std::string adapter_key(std::string_view path, std::string_view parameter);
 
 /// A tensor that the file of an adapter has to hold.
@@ -29,9 +31,9 @@ struct ExpectedTensor {
 };
 
 /// Reads the adapter in `folder`: the expected tensors, in their order, in `dtype`. PEFT also saves
-/// base weights where the head is adapted; they are accepted where they equal those of `base`.
-/// Throws FormatError with the difference where other tensors are there than expected, or where
-/// there is only a pickle; IoError.
+/// base weights where the head or the embedding is adapted; they are accepted where they equal
+/// those of `base`. Throws FormatError with the difference where other tensors are there than
+/// expected, or where there is only a pickle; IoError.
 std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
                                  const std::vector<ExpectedTensor>& expected, nn::Module& base,
                                  DType dtype);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "graft/tensor/error.h"
 
@@ -13,8 +14,11 @@ constexpr std::array<std::string_view, 6> task_types{
     "SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"};
 
 /// Initialisations of PEFT that need more than the layer's sizes; "pissa" also as "pissa_niter_16".
-constexpr std::array<std::string_view, 8> other_inits{"eva",   "olora",      "pissa",   "corda",
-                                                      "loftq", "orthogonal", "lora_ga", "mica"};
+constexpr std::array<std::string_view, 7> other_inits{"eva",   "olora",   "pissa", "corda",
+                                                      "loftq", "lora_ga", "mica"};
+constexpr std::array inits{LoraInit::standard, LoraInit::random, LoraInit::gaussian,
+                           LoraInit::orthogonal};
+constexpr std::array<std::string_view, 3> biases{"none", "all", "lora_only"};
 
 void check_rank(int64_t r, std::string_view where) {
   GRAFT_CHECK(r > 0, ConfigError, "lora config: ", where, " is ", r,
@@ -33,12 +37,37 @@ void check_task_type(const LoraConfig& config) {
 }
 
 void check_bias(const LoraConfig& config) {
-  if (config.bias == "none")
-    return;
-  const bool known = config.bias == "all" || config.bias == "lora_only";
-  throw ConfigError(concat(
-      "lora config: bias is \"", config.bias, "\"",
-      known ? ", but graft does not train biases (\"none\" expected)" : ", \"none\" expected"));
+  const std::vector<std::string> known(biases.begin(), biases.end());
+  GRAFT_CHECK(std::ranges::find(known, config.bias) != known.end(), ConfigError,
+              "lora config: bias is \"", config.bias, "\", none, all or lora_only expected",
+              did_you_mean(config.bias, known));
+  const bool starts_at_zero = config.init_lora_weights == LoraInit::standard ||
+                              config.init_lora_weights == LoraInit::random;
+  GRAFT_CHECK(!config.lora_bias || starts_at_zero, ConfigError,
+              "lora config: lora_bias needs init_lora_weights true or false, \"",
+              name(config.init_lora_weights), "\" given");
+}
+
+void check_even(const LoraConfig& config, int64_t r, std::string_view where) {
+  GRAFT_CHECK(config.init_lora_weights != LoraInit::orthogonal || r % 2 == 0, ConfigError,
+              "lora config: ", where, " is ", r,
+              ", but init_lora_weights \"orthogonal\" needs an even rank");
+}
+
+void check_tokens(const TokenIndices& tokens) {
+  for (const auto& [module, indices] : tokens) {
+    const std::string where =
+        module.empty() ? "trainable_token_indices" : concat("trainable_token_indices ", module);
+    GRAFT_CHECK(!indices.empty(), ConfigError, "lora config: ", where,
+                " is empty, the ids of some tokens expected");
+    std::set<int64_t> seen;
+    for (const int64_t id : indices) {
+      GRAFT_CHECK(id >= 0, ConfigError, "lora config: ", where, " has ", id,
+                  ", ids from 0 expected");
+      GRAFT_CHECK(seen.insert(id).second, ConfigError, "lora config: ", where, " has ", id,
+                  " twice");
+    }
+  }
 }
 
 void check_layers(const LoraConfig& config) {
@@ -63,13 +92,15 @@ std::string_view name(LoraInit init) {
     case LoraInit::random:
       return "false";
     case LoraInit::gaussian:
+      return "gaussian";
+    case LoraInit::orthogonal:
       break;
   }
-  return "gaussian";
+  return "orthogonal";
 }
 
 LoraInit parse_lora_init(std::string_view name) {
-  for (const LoraInit init : {LoraInit::standard, LoraInit::random, LoraInit::gaussian}) {
+  for (const LoraInit init : inits) {
     if (name == peft::name(init))
       return init;
   }
@@ -78,11 +109,12 @@ LoraInit parse_lora_init(std::string_view name) {
   });
   throw ConfigError(concat("lora config: init_lora_weights is \"", name, "\"",
                            known ? ", which graft does not support" : "",
-                           "; true, false or gaussian expected"));
+                           "; true, false, gaussian or orthogonal expected"));
 }
 
 void validate(const LoraConfig& config) {
   check_rank(config.r, "r");
+  check_even(config, config.r, "r");
   GRAFT_CHECK(std::isfinite(config.lora_alpha), ConfigError, "lora config: lora_alpha is ",
               config.lora_alpha, ", a finite number expected");
   GRAFT_CHECK(config.lora_dropout >= 0 && config.lora_dropout < 1, ConfigError,
@@ -94,8 +126,11 @@ void validate(const LoraConfig& config) {
   check_bias(config);
   check_task_type(config);
   check_layers(config);
-  for (const auto& [key, r] : config.rank_pattern)
+  check_tokens(config.trainable_token_indices);
+  for (const auto& [key, r] : config.rank_pattern) {
     check_rank(r, concat("rank_pattern \"", key, "\""));
+    check_even(config, r, concat("rank_pattern \"", key, "\""));
+  }
   for (const auto& [key, alpha] : config.alpha_pattern)
     GRAFT_CHECK(std::isfinite(alpha), ConfigError, "lora config: alpha_pattern \"", key, "\" is ",
                 alpha, ", a finite number expected");

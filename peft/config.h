@@ -24,12 +24,13 @@ inline constexpr std::string_view peft_version = "0.21.2";
 
 /// How A and B start: PEFT's init_lora_weights.
 enum class LoraInit {
-  standard,  ///< true: A uniform in ±1/sqrt(in), B zero, so the model starts as its base
-  random,    ///< false: A as above, B uniform in ±1/sqrt(r); for tests
-  gaussian,  ///< "gaussian": A normal with deviation 1/r, B zero
+  standard,    ///< true: A uniform in ±1/sqrt(in), B zero, so the model starts as its base
+  random,      ///< false: A as above, B uniform in ±1/sqrt(r); for tests
+  gaussian,    ///< "gaussian": A normal with deviation 1/r, B zero
+  orthogonal,  ///< "orthogonal": neither is zero, but B A is; needs an even rank
 };
 
-/// "true", "false", "gaussian".
+/// "true", "false", "gaussian", "orthogonal".
 std::string_view name(LoraInit init);
 /// The initialisation of that name. Throws ConfigError, saying so where PEFT knows it.
 LoraInit parse_lora_init(std::string_view name);
@@ -47,6 +48,10 @@ struct AutoMapping {
 template <class T>
 using Pattern = std::vector<std::pair<std::string, T>>;
 
+/// Rows of embeddings, by the name of the module, which may be the end of its path. An empty name
+/// stands for the embedding of the input: in a file, a list without names.
+using TokenIndices = std::vector<std::pair<std::string, std::vector<int64_t>>>;
+
 struct LoraConfig {
   /// Rank.
   int64_t r = 8;
@@ -60,8 +65,11 @@ struct LoraConfig {
   double lora_dropout = 0;
   /// True where the file of the base model stores its weights (in, out). Says nothing about memory.
   bool fan_in_fan_out = false;
-  /// Biases to train; "none" is built.
+  /// Biases of the base model that are trained along: "none", "all", or "lora_only" for those of
+  /// the adapted layers. The base model keeps its own.
   std::string bias = "none";
+  /// Gives each B a bias that is trained.
+  bool lora_bias = false;
   bool use_rslora = false;
   LoraInit init_lora_weights = LoraInit::standard;
   /// Only layers with these indices; all where empty. Needs a list of targets.
@@ -71,6 +79,14 @@ struct LoraConfig {
   /// Ranks, and alphas, that differ from r and lora_alpha.
   Pattern<int64_t> rank_pattern{};
   Pattern<double> alpha_pattern{};
+  /// Modules that are trained whole, in copies that belong to the adapter. As in PEFT, a name
+  /// stands for every module whose path ends in it, even within a word.
+  std::vector<std::string> modules_to_save{};
+  /// Tokens whose embeddings are trained, in copies that belong to the adapter.
+  TokenIndices trainable_token_indices{};
+  /// Where the head shares the matrix of the embedding, the parts of the adapter on the two are
+  /// one: the same copy, or one pair of low-rank matrices.
+  bool ensure_weight_tying = false;
   /// "CAUSAL_LM" or unset.
   std::optional<std::string> task_type{};
   /// Where the base model came from; information only.

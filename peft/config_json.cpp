@@ -26,24 +26,20 @@ struct UnsupportedKey {
   std::string_view key;
   std::string_view value;
 };
-constexpr std::array<UnsupportedKey, 21> unsupported_keys{{
+constexpr std::array<UnsupportedKey, 17> unsupported_keys{{
     {"alora_invocation_tokens", "null"},
     {"arrow_config", "null"},
     {"corda_config", "null"},
-    {"ensure_weight_tying", "false"},
     {"eva_config", "null"},
     {"kasa_config", "null"},
     {"layer_replication", "null"},
     {"loftq_config", "{}"},
-    {"lora_bias", "false"},
     {"lora_ga_config", "null"},
     {"megatron_config", "null"},
     {"megatron_core", "\"megatron.core\""},
-    {"modules_to_save", "null"},
     {"monteclora_config", "null"},
     {"qalora_group_size", "16"},
     {"target_parameters", "null"},
-    {"trainable_token_indices", "null"},
     {"use_bdlora", "null"},
     {"use_dora", "false"},
     {"use_qalora", "false"},
@@ -136,6 +132,24 @@ Pattern<double> read_alpha_pattern(const JsonObject& object) {
   return pattern;
 }
 
+std::vector<std::string> read_list(const JsonObject& object, std::string_view key) {
+  return object.has(key) ? object.texts(key) : std::vector<std::string>();
+}
+
+TokenIndices read_tokens(const JsonObject& object, std::string_view key) {
+  if (!object.has(key))
+    return {};
+  if (object.kind(key) != JsonKind::object) {
+    std::vector<int64_t> indices = object.integers(key);
+    return indices.empty() ? TokenIndices() : TokenIndices{{"", std::move(indices)}};
+  }
+  TokenIndices tokens;
+  const JsonObject modules = object.object(key);
+  for (const std::string& module : modules.keys())
+    tokens.emplace_back(module, modules.integers(module));
+  return tokens;
+}
+
 std::optional<AutoMapping> read_auto_mapping(const JsonObject& object) {
   if (!object.has("auto_mapping"))
     return std::nullopt;
@@ -185,12 +199,16 @@ LoraConfig read_fields(const JsonObject& object) {
   config.lora_dropout = object.number_or("lora_dropout", config.lora_dropout);
   config.fan_in_fan_out = object.boolean_or("fan_in_fan_out", config.fan_in_fan_out);
   config.bias = object.text_or("bias", config.bias);
+  config.lora_bias = object.boolean_or("lora_bias", config.lora_bias);
   config.use_rslora = object.boolean_or("use_rslora", config.use_rslora);
   config.init_lora_weights = read_init(object, "init_lora_weights");
   config.layers_to_transform = read_layers(object, "layers_to_transform");
   config.layers_pattern = read_names(object, "layers_pattern");
   config.rank_pattern = read_rank_pattern(object);
   config.alpha_pattern = read_alpha_pattern(object);
+  config.modules_to_save = read_list(object, "modules_to_save");
+  config.trainable_token_indices = read_tokens(object, "trainable_token_indices");
+  config.ensure_weight_tying = object.boolean_or("ensure_weight_tying", config.ensure_weight_tying);
   config.task_type = read_text(object, "task_type");
   config.base_model_name_or_path = read_text(object, "base_model_name_or_path");
   config.revision = read_text(object, "revision");
@@ -234,7 +252,21 @@ Json optional_json(const std::optional<std::string>& text) {
 }
 
 Json init_json(LoraInit init) {
-  return init == LoraInit::gaussian ? Json("gaussian") : Json(init == LoraInit::standard);
+  if (init == LoraInit::standard || init == LoraInit::random)
+    return init == LoraInit::standard;
+  return name(init);
+}
+
+Json tokens_json(const TokenIndices& tokens) {
+  if (tokens.empty())
+    return nullptr;
+  if (tokens.front().first.empty())
+    return tokens.front().second;
+  const std::map<std::string, std::vector<int64_t>> sorted(tokens.begin(), tokens.end());
+  Json modules = Json::object();
+  for (const auto& [module, indices] : sorted)
+    modules[module] = indices;
+  return modules;
 }
 
 Json auto_mapping_json(const LoraConfig& config) {
@@ -278,6 +310,7 @@ std::string to_json(const LoraConfig& config) {
   fields["auto_mapping"] = auto_mapping_json(config);
   fields["base_model_name_or_path"] = optional_json(config.base_model_name_or_path);
   fields["bias"] = config.bias;
+  fields["ensure_weight_tying"] = config.ensure_weight_tying;
   fields["exclude_modules"] = targets_json(config.exclude_modules);
   fields["fan_in_fan_out"] = config.fan_in_fan_out;
   fields["inference_mode"] = true;
@@ -285,7 +318,10 @@ std::string to_json(const LoraConfig& config) {
   fields["layers_pattern"] = one_or_many_json(config.layers_pattern);
   fields["layers_to_transform"] = one_or_many_json(config.layers_to_transform);
   fields["lora_alpha"] = number_json(config.lora_alpha);
+  fields["lora_bias"] = config.lora_bias;
   fields["lora_dropout"] = config.lora_dropout;
+  fields["modules_to_save"] =
+      config.modules_to_save.empty() ? Json() : Json(config.modules_to_save);
   fields["peft_type"] = "LORA";
   fields["peft_version"] = peft_version;
   fields["r"] = config.r;
@@ -293,6 +329,7 @@ std::string to_json(const LoraConfig& config) {
   fields["revision"] = optional_json(config.revision);
   fields["target_modules"] = targets_json(config.target_modules);
   fields["task_type"] = optional_json(config.task_type);
+  fields["trainable_token_indices"] = tokens_json(config.trainable_token_indices);
   fields["use_rslora"] = config.use_rslora;
   Json json = Json::object();
   for (auto& [key, value] : fields)

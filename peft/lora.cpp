@@ -1,8 +1,21 @@
 #include "graft/peft/lora.h"
 
+#include "graft/autograd/embedding.h"
+#include "graft/autograd/pointwise.h"
 #include "graft/tensor/random.h"
 
 namespace graft::peft {
+namespace {
+
+LowRank low_rank_term(Variable a, Variable b, const LoraOptions& options,
+                      const nn::Context& context) {
+  LowRank term{.a = std::move(a), .b = std::move(b), .scale = options.scaling, .dropout = {}};
+  if (context.train && options.dropout > 0)
+    term.dropout = context.dropout.key(options.dropout, options.dropout_module);
+  return term;
+}
+
+}  // namespace
 
 uint32_t dropout_module_of(std::string_view path) {
   const uint64_t stream = stream_of(path);
@@ -12,13 +25,34 @@ uint32_t dropout_module_of(std::string_view path) {
 Lora::Lora(int64_t in_features, int64_t out_features, const LoraOptions& options)
     : options_(options),
       lora_a_(*this, "lora_A.weight", Shape{options.r, in_features}),
-      lora_b_(*this, "lora_B.weight", Shape{out_features, options.r}) {}
+      lora_b_(*this, "lora_B.weight", Shape{out_features, options.r}) {
+  if (options.bias)
+    lora_b_bias_.emplace(*this, "lora_B.bias", Shape{out_features});
+}
 
 std::optional<LowRank> Lora::low_rank(const nn::Context& context) const {
-  LowRank term{.a = *lora_a_, .b = *lora_b_, .scale = options_.scaling, .dropout = {}};
-  if (context.train && options_.dropout > 0)
-    term.dropout = context.dropout.key(options_.dropout, options_.dropout_module);
-  return term;
+  return low_rank_term(*lora_a_, *lora_b_, options_, context);
+}
+
+Variable Lora::bias() const {
+  return lora_b_bias_ ? scale(**lora_b_bias_, options_.scaling) : Variable();
+}
+
+LoraEmbedding::LoraEmbedding(int64_t rows, int64_t features, int64_t r, double scaling)
+    : scaling_(scaling),
+      lora_a_(*this, "lora_embedding_A", Shape{r, rows}),
+      lora_b_(*this, "lora_embedding_B", Shape{features, r}) {}
+
+Variable LoraEmbedding::forward(const Tensor& ids, const nn::Context&) const {
+  return scale(linear(embedding_of_columns(*lora_a_, ids), *lora_b_, {}), scaling_);
+}
+
+TiedLora::TiedLora(LoraEmbedding& embedding, const LoraOptions& options)
+    : embedding_(embedding), options_(options) {}
+
+std::optional<LowRank> TiedLora::low_rank(const nn::Context& context) const {
+  return low_rank_term(transpose(*embedding_.lora_b()), transpose(*embedding_.lora_a()), options_,
+                       context);
 }
 
 }  // namespace graft::peft

@@ -1,7 +1,9 @@
-// Lora (Hu et al. 2021, arXiv:2106.09685): scaling · B A dropout(x).
+// Lora (Hu et al. 2021, arXiv:2106.09685): scaling · B A dropout(x), on linear layers and, without
+// dropout, on embeddings.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "graft/peft/adapter.h"
 
@@ -12,6 +14,7 @@ struct LoraOptions {
   double scaling = 1;
   double dropout = 0;           ///< probability of zeroing an element of A's input while training
   uint32_t dropout_module = 0;  ///< names the dropout masks of this layer
+  bool bias = false;            ///< B has a bias
 };
 
 /// The dropout_module of the layer at a path: the same everywhere and always.
@@ -23,6 +26,7 @@ class Lora final : public Adapter {
   Lora(int64_t in_features, int64_t out_features, const LoraOptions& options);
 
   std::optional<LowRank> low_rank(const nn::Context& context) const override;
+  Variable bias() const override;
 
   int64_t r() const { return lora_a_.shape()[0]; }
   double scaling() const { return options_.scaling; }
@@ -30,11 +34,52 @@ class Lora final : public Adapter {
   nn::Parameter& lora_a() { return lora_a_; }
   /// (out, r)
   nn::Parameter& lora_b() { return lora_b_; }
+  /// (out), or nullptr.
+  nn::Parameter* lora_b_bias() { return lora_b_bias_ ? &*lora_b_bias_ : nullptr; }
 
  private:
   LoraOptions options_;
   nn::Parameter lora_a_;
   nn::Parameter lora_b_;
+  std::optional<nn::Parameter> lora_b_bias_;
+};
+
+/// On an embedding: scaling · B A[:, ids]. A backward adds to the columns of the ids only.
+class LoraEmbedding final : public EmbeddingAdapter {
+ public:
+  /// For an embedding of these sizes. A and B have no numbers until they are loaded.
+  LoraEmbedding(int64_t rows, int64_t features, int64_t r, double scaling);
+
+  Variable forward(const Tensor& ids, const nn::Context& context) const override;
+
+  int64_t r() const { return lora_a_.shape()[0]; }
+  double scaling() const { return scaling_; }
+  /// (r, rows)
+  nn::Parameter& lora_a() { return lora_a_; }
+  /// (features, r)
+  nn::Parameter& lora_b() { return lora_b_; }
+
+ private:
+  double scaling_;
+  nn::Parameter lora_a_;
+  nn::Parameter lora_b_;
+};
+
+/// On a head that shares the embedding's matrix, the adapter of that embedding: the change of the
+/// one matrix is the change of the other. Has no numbers of its own.
+class TiedLora final : public Adapter {
+ public:
+  /// `embedding` must outlive this; its r counts. Of the options, r is not read.
+  TiedLora(LoraEmbedding& embedding, const LoraOptions& options);
+
+  std::optional<LowRank> low_rank(const nn::Context& context) const override;
+
+  int64_t r() const { return embedding_.r(); }
+  double scaling() const { return options_.scaling; }
+
+ private:
+  LoraEmbedding& embedding_;
+  LoraOptions options_;
 };
 
 }  // namespace graft::peft

@@ -143,6 +143,21 @@ std::optional<int64_t> layer_index(const std::string& name,
   return std::nullopt;
 }
 
+bool is_inside(const std::string& name, const std::string& entry, const RegexMatcher& matcher) {
+  if (!is_plain(entry))
+    return regex_match(R"((^|.*\.)(?:)" + entry + R"()($|\..*))", name, matcher, entry);
+  for (size_t begin = 0; begin + entry.size() <= name.size();) {
+    const size_t end = begin + entry.size();
+    if ((end == name.size() || name[end] == '.') &&
+        plain_match(entry, std::string_view(name).substr(begin, entry.size())))
+      return true;
+    begin = name.find('.', begin) + 1;
+    if (begin == 0)
+      return false;
+  }
+  return false;
+}
+
 bool is_excluded(const LoraConfig& config, const std::string& name, const RegexMatcher& matcher) {
   // PEFT takes an empty regular expression for none.
   const bool is_empty = config.exclude_modules.kind() == Targets::Kind::regex &&
@@ -152,6 +167,11 @@ bool is_excluded(const LoraConfig& config, const std::string& name, const RegexM
 
 bool is_targeted(const LoraConfig& config, const std::string& name, const RegexMatcher& matcher) {
   if (is_excluded(config, name, matcher) || !means(config.target_modules, name, matcher))
+    return false;
+  const bool is_saved = std::ranges::any_of(config.modules_to_save, [&](const std::string& entry) {
+    return is_inside(name, entry, matcher);
+  });
+  if (is_saved)
     return false;
   // A name that is spelled out is meant whatever its layer.
   if (config.layers_to_transform.empty() ||

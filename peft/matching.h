@@ -37,7 +37,11 @@ std::optional<int64_t> layer_index(const std::string& name,
                                    const std::vector<std::string>& patterns,
                                    const RegexMatcher& matcher);
 
-/// True where the configuration's excluded modules include this one.
+/// True where the module is one that `entry` of modules_to_save names, or is inside of one.
+bool is_inside(const std::string& name, const std::string& entry, const RegexMatcher& matcher);
+
+/// True where the configuration's excluded modules include this one. Modules that are saved whole
+/// are not adapted either, but that is not said here.
 bool is_excluded(const LoraConfig& config, const std::string& name, const RegexMatcher& matcher);
 
 /// True where the module is to be adapted: it is targeted, in the layers wanted, and not excluded.

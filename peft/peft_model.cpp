@@ -2,69 +2,26 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <set>
 #include <system_error>
 #include <utility>
 
 #include "graft/io/file.h"
-#include "graft/peft/adapted_linear.h"
 #include "graft/peft/adapter_file.h"
-#include "graft/peft/init.h"
-#include "graft/peft/lora.h"
+#include "graft/peft/draft.h"
 #include "graft/peft/model_card.h"
 
 namespace graft::peft {
 namespace {
 
-/// A LoRA without numbers for each selected layer. Throws ConfigError for layers of a kind that
-/// adapters cannot be put on.
-std::vector<std::unique_ptr<Lora>> make_loras(const Selection& selection) {
-  std::vector<std::unique_ptr<Lora>> loras;
-  for (const SelectedLayer& layer : selection.layers) {
-    const nn::LinearLike& linear = **layer.site.linear;
-    GRAFT_CHECK(dynamic_cast<const nn::Linear*>(&linear) != nullptr ||
-                    dynamic_cast<const AdaptedLinear*>(&linear) != nullptr,
-                ConfigError, "add adapter: ", layer.site.path,
-                " is a linear layer of a kind that adapters cannot be put on");
-    loras.push_back(
-        std::make_unique<Lora>(linear.in_features(), linear.out_features(),
-                               LoraOptions{.r = layer.r,
-                                           .scaling = layer.scaling,
-                                           .dropout = selection.config.lora_dropout,
-                                           .dropout_module = dropout_module_of(layer.site.path)}));
-  }
-  return loras;
-}
-
-/// The layer with adapters at a place, which is put there if need be.
-AdaptedLinear& adapted(nn::Child<nn::LinearLike>& child) {
-  if (dynamic_cast<AdaptedLinear*>(&*child) == nullptr) {
-    child.replace([](std::unique_ptr<nn::LinearLike> old) -> std::unique_ptr<nn::LinearLike> {
-      std::unique_ptr<nn::Linear> base(static_cast<nn::Linear*>(old.release()));
-      return std::make_unique<AdaptedLinear>(std::move(base));
-    });
-  }
-  return static_cast<AdaptedLinear&>(*child);
-}
-
-/// The adapters of that name, with the paths of their layers.
-struct PlacedAdapter {
-  std::string path;
-  Adapter* adapter;
-};
-std::vector<PlacedAdapter> placed(nn::Module& base, const std::string& name) {
-  std::vector<PlacedAdapter> found;
-  for (const Site& site : sites_of(base)) {
-    const auto* linear = dynamic_cast<const AdaptedLinear*>(site.module);
-    if (Adapter* adapter = linear == nullptr ? nullptr : linear->find(name))
-      found.push_back({site.path, adapter});
-  }
-  return found;
-}
-
-/// PEFT also saves the base weight of a head that its configuration names.
-bool names_head(const LoraConfig& config, const std::vector<Site>& sites,
-                const RegexMatcher& matcher) {
+/// PEFT also saves the base weights of an adapted embedding or head that the configuration names,
+/// unless tokens are trained.
+bool saves_base_weights(const LoraConfig& config, const std::vector<Site>& sites,
+                        const RegexMatcher& matcher) {
+  if (!config.trainable_token_indices.empty())
+    return false;
   const Targets& targets = config.target_modules;
   const auto is_embedding = [](const std::string& path) {
     return is_or_ends_in(path, "embed_tokens") || is_or_ends_in(path, "lm_head");
@@ -78,23 +35,66 @@ bool names_head(const LoraConfig& config, const std::vector<Site>& sites,
   });
 }
 
+/// Those base weights.
+std::vector<io::NamedTensor> saved_base_weights(nn::CausalLM& base, const LoraConfig& config,
+                                                const RegexMatcher& matcher) {
+  std::vector<io::NamedTensor> tensors;
+  const std::vector<Site> sites = sites_of(base);
+  if (!saves_base_weights(config, sites, matcher))
+    return tensors;
+  const Site* embedding = input_embedding(sites);
+  for (const Site& site : sites) {
+    if ((&site != embedding && site.module != &base.head()) || !has_adapters(*site.module))
+      continue;
+    for (const nn::NamedMember& parameter : base_parameters(*site.module))
+      tensors.push_back(
+          {adapter_key(site.path, concat(base_layer, parameter.path)), parameter.member->value()});
+  }
+  return tensors;
+}
+
 /// What the adapter's file holds.
-std::vector<io::NamedTensor> saved_tensors(nn::CausalLM& base, const std::string& name,
+std::vector<io::NamedTensor> saved_tensors(nn::CausalLM& base,
+                                           const std::vector<AdapterTensor>& of_adapter,
                                            const LoraConfig& config, const RegexMatcher& matcher) {
   std::vector<io::NamedTensor> tensors;
-  for (const PlacedAdapter& at : placed(base, name)) {
-    for (const nn::Member* parameter : at.adapter->members())
-      tensors.push_back({adapter_key(at.path, parameter->name()), parameter->value()});
+  for (const AdapterTensor& tensor : of_adapter)
+    tensors.push_back({tensor.key, file_value(tensor)});
+  for (io::NamedTensor& weight : saved_base_weights(base, config, matcher)) {
+    if (std::ranges::find(of_adapter, weight.name, &AdapterTensor::key) == of_adapter.end())
+      tensors.push_back(std::move(weight));
   }
-  const std::vector<Site> sites = sites_of(base);
-  const auto head = std::ranges::find(sites, &base.head(), &Site::module);
-  const auto* adapted_head = dynamic_cast<const AdaptedLinear*>(&base.head());
-  if (head == sites.end() || adapted_head == nullptr || !names_head(config, sites, matcher))
-    return tensors;
-  for (const nn::Member* parameter : adapted_head->base().members())
-    tensors.push_back(
-        {adapter_key(head->path, "base_layer." + parameter->name()), parameter->value()});
   return tensors;
+}
+
+/// Reads the numbers of `tensors` from an adapter's folder. Throws FormatError where two that are
+/// one differ.
+std::vector<Tensor> read_tensors(const std::filesystem::path& folder,
+                                 const std::vector<AdapterTensor>& tensors, nn::Module& base,
+                                 DType dtype) {
+  std::vector<ExpectedTensor> expected;
+  for (const AdapterTensor& tensor : tensors)
+    expected.push_back({tensor.key, tensor.shape});
+  std::vector<Tensor> values = read_adapter(folder, expected, base, dtype);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].is_repeated)
+      continue;
+    const auto first = std::ranges::find_if(tensors, [&](const AdapterTensor& other) {
+      return !other.is_repeated && other.variable.id() == tensors[i].variable.id();
+    });
+    const Tensor& same = values[static_cast<size_t>(first - tensors.begin())];
+    const Tensor other = tensors[i].is_transposed ? values[i].transpose(0, 1) : values[i];
+    if (other.to_vector() != same.to_vector())
+      throw FormatError((folder / adapter_model_name).string(), -1,
+                        concat(tensors[i].key, " and ", first->key,
+                               " differ, but ensure_weight_tying says that they are one"));
+  }
+  return values;
+}
+
+void set_trained(const std::vector<AdapterTensor>& tensors, bool trained) {
+  for (const AdapterTensor& tensor : tensors)
+    Variable(tensor.variable).set_requires_grad(trained);
 }
 
 /// What PEFT adds to a configuration when it is saved.
@@ -140,7 +140,7 @@ std::string to_string(const ParameterCounts& counts) {
 PeftModel::PeftModel(nn::CausalLM& base, PeftOptions options)
     : base_(base), options_(std::move(options)) {
   for (const Site& site : sites_of(base))
-    GRAFT_CHECK(dynamic_cast<AdaptedLinear*>(site.module) == nullptr, ConfigError,
+    GRAFT_CHECK(!has_adapters(*site.module), ConfigError,
                 "peft model: the model carries the adapters of another PeftModel, at ", site.path,
                 "; add this one to that with add_adapter or load_adapter");
 }
@@ -167,14 +167,9 @@ PeftModel PeftModel::from_pretrained(nn::CausalLM& base, const std::filesystem::
 }
 
 PeftModel::~PeftModel() {
-  for (const Site& site : sites_of(base_)) {
-    if (dynamic_cast<AdaptedLinear*>(site.module) == nullptr)
-      continue;
-    site.linear->replace(
-        [](std::unique_ptr<nn::LinearLike> old) -> std::unique_ptr<nn::LinearLike> {
-          return static_cast<AdaptedLinear&>(*old).release_base();
-        });
-  }
+  remove_adapters(base_);
+  for (const Entry& entry : adapters_)
+    remove_overrides(base_, entry.name);
 }
 
 Variable PeftModel::forward(const Tensor& ids, const nn::Context& context) const {
@@ -193,14 +188,13 @@ nn::Context PeftModel::resolve(const nn::Context& context) const {
 void PeftModel::add_adapter(const std::string& name, LoraConfig config) {
   check_new_name(name);
   const Selection selection = select(std::move(config), options_.strict);
-  std::vector<std::unique_ptr<Lora>> loras = make_loras(selection);
-  for (size_t i = 0; i < loras.size(); ++i)
-    initialize(*loras[i], selection.config.init_lora_weights, options_.seed,
-               selection.layers[i].site.path, adapter_dtype());
-  Entry entry{.name = name, .config = selection.config, .modules = {}};
+  AdapterDraft draft(selection, name);
+  draft.initialize(options_.seed, adapter_dtype());
+  set_trained(draft.tensors(), false);
+  Entry entry{.name = name, .config = selection.config, .modules = {}, .tensors = {}};
   if (!base_.info().name_or_path.empty())
     entry.config.base_model_name_or_path = base_.info().name_or_path;
-  put_on(selection, std::move(loras), std::move(entry));
+  put_on(selection, draft, std::move(entry));
 }
 
 void PeftModel::load_adapter(const std::filesystem::path& folder, const std::string& name,
@@ -215,22 +209,16 @@ void PeftModel::load_adapter(const std::filesystem::path& folder, const std::str
   LoraConfig config = read_lora_config(config_file);
   config.inference_mode = !is_trainable;
   const Selection selection = select(std::move(config), false);
-  std::vector<std::unique_ptr<Lora>> loras = make_loras(selection);
+  AdapterDraft draft(selection, name);
+  set_file_values(draft.tensors(), read_tensors(folder, draft.tensors(), base_, adapter_dtype()));
+  set_trained(draft.tensors(), is_trainable);
+  put_on(selection, draft,
+         {.name = name, .config = selection.config, .modules = {}, .tensors = {}});
+}
 
-  std::vector<ExpectedTensor> expected;
-  for (size_t i = 0; i < loras.size(); ++i) {
-    for (const nn::Member* parameter : loras[i]->members())
-      expected.push_back(
-          {adapter_key(selection.layers[i].site.path, parameter->name()), parameter->shape()});
-  }
-  std::vector<Tensor> tensors = read_adapter(folder, expected, base_, adapter_dtype());
-  size_t next = 0;
-  for (const std::unique_ptr<Lora>& lora : loras) {
-    for (nn::Member* parameter : lora->members())
-      parameter->load(std::move(tensors[next++]));
-    nn::set_requires_grad(*lora, is_trainable);
-  }
-  put_on(selection, std::move(loras), {.name = name, .config = selection.config, .modules = {}});
+void PeftModel::load_weights(const std::filesystem::path& folder, const std::string& name) {
+  const std::vector<AdapterTensor>& tensors = entry(name).tensors;
+  set_file_values(tensors, read_tensors(folder, tensors, base_, adapter_dtype()));
 }
 
 void PeftModel::save_pretrained(const std::filesystem::path& folder) const {
@@ -243,10 +231,12 @@ void PeftModel::save_pretrained(const std::filesystem::path& folder,
     entry(name);
   make_folder(folder);
   for (const std::string& name : selected_adapters) {
-    const LoraConfig config = completed(entry(name).config, base_.info());
+    const Entry& saved = entry(name);
+    const LoraConfig config = completed(saved.config, base_.info());
     const std::filesystem::path place = name == "default" ? folder : folder / name;
     make_folder(place);
-    write_adapter(place / adapter_model_name, saved_tensors(base_, name, config, options_.matcher));
+    write_adapter(place / adapter_model_name,
+                  saved_tensors(base_, saved.tensors, config, options_.matcher));
     io::write_file_atomically(place / adapter_config_name, to_json(config));
     const std::filesystem::path card = folder / "README.md";
     std::error_code ignored;
@@ -261,12 +251,11 @@ void PeftModel::set_adapter(std::vector<std::string> names, bool inference_mode)
     GRAFT_CHECK(std::ranges::count(names, name) == 1, ConfigError, "set_adapter: \"", name,
                 "\" is given twice");
   }
+  check_copies(names);
   // Those that lose their place keep requiring gradients, or a backward that is still to come would
   // find its leaves gone; trainable_parameters() leaves them out.
-  for (const std::string& name : names) {
-    for (const PlacedAdapter& at : placed(base_, name))
-      nn::set_requires_grad(*at.adapter, !inference_mode);
-  }
+  for (const std::string& name : names)
+    set_trained(entry(name).tensors, !inference_mode);
   active_ = std::move(names);
 }
 
@@ -289,24 +278,30 @@ const std::vector<std::string>& PeftModel::targeted_modules(const std::string& n
   return entry(name).modules;
 }
 
-std::vector<NamedVariable> PeftModel::trainable_parameters() {
+std::vector<NamedVariable> PeftModel::trainable_parameters() const {
   std::vector<NamedVariable> parameters;
-  for (const Site& site : sites_of(base_)) {
-    const auto* linear = dynamic_cast<const AdaptedLinear*>(site.module);
-    for (const std::string& name : active_) {
-      Adapter* adapter = linear == nullptr ? nullptr : linear->find(name);
-      if (adapter == nullptr)
-        continue;
-      for (NamedVariable& parameter : nn::trainable_parameters(*adapter))
-        parameters.push_back(
-            {concat(site.path, ".", name, ".", parameter.name), std::move(parameter.variable)});
+  for (const std::string& name : active_) {
+    for (const AdapterTensor& tensor : entry(name).tensors) {
+      if (!tensor.is_repeated && tensor.variable.requires_grad())
+        parameters.push_back({tensor.name, tensor.variable});
     }
   }
   return parameters;
 }
 
-ParameterCounts PeftModel::count_parameters() {
-  ParameterCounts counts{.trainable = 0, .all = nn::count_parameters(base_)};
+ParameterCounts PeftModel::count_parameters() const {
+  ParameterCounts counts;
+  std::set<const void*> seen;
+  for (const nn::NamedMember& parameter : base_parameters(base_)) {
+    if (seen.insert(parameter.member->identity()).second)
+      counts.all += parameter.member->shape().numel();
+  }
+  for (const Entry& entry : adapters_) {
+    for (const AdapterTensor& tensor : entry.tensors) {
+      if (!tensor.is_repeated && !tensor.is_bias_of_base)
+        counts.all += tensor.shape.numel();
+    }
+  }
   for (const NamedVariable& parameter : trainable_parameters())
     counts.trainable += parameter.variable.shape().numel();
   return counts;
@@ -319,6 +314,18 @@ const PeftModel::Entry& PeftModel::entry(const std::string& name) const {
   const std::vector<std::string> names = available_adapters();
   throw ConfigError(concat("adapter \"", name, "\" does not exist; there are: ", Targets(names),
                            did_you_mean(name, names)));
+}
+
+void PeftModel::check_copies(const std::vector<std::string>& names) const {
+  std::map<const nn::Member*, std::string> owners;
+  for (const std::string& name : names) {
+    for (const nn::Member* member : entry(name).copied) {
+      const auto [owner, is_new] = owners.emplace(member, name);
+      GRAFT_CHECK(is_new, ConfigError, "set_adapter: \"", owner->second, "\" and \"", name,
+                  "\" both bring a copy of the same parameter of the model (", member->name(),
+                  "); one of them can be active at a time");
+    }
+  }
 }
 
 void PeftModel::check_new_name(const std::string& name) const {
@@ -338,15 +345,20 @@ DType PeftModel::adapter_dtype() const {
   return accumulator_dtype(base_.info().dtype);
 }
 
-void PeftModel::put_on(const Selection& selection, std::vector<std::unique_ptr<Lora>> loras,
-                       Entry entry) {
+void PeftModel::put_on(const Selection& selection, AdapterDraft& draft, Entry entry) {
   for (const SelectedLayer& layer : selection.layers)
     entry.modules.push_back(layer.site.path);
+  for (const SelectedCopy& copy : selection.copies)
+    entry.copied.push_back(copy.member);
+  entry.tensors = std::move(draft.tensors());
   adapters_.push_back(std::move(entry));
-  if (adapters_.size() == 1)
-    nn::set_requires_grad(base_, false);
-  for (size_t i = 0; i < loras.size(); ++i)
-    adapted(*selection.layers[i].site.linear).add(adapters_.back().name, std::move(loras[i]));
+  if (adapters_.size() == 1) {
+    for (const nn::NamedMember& parameter : base_parameters(base_)) {
+      if (Variable* variable = parameter.member->variable())
+        variable->set_requires_grad(false);
+    }
+  }
+  draft.put_on();
 }
 
 }  // namespace graft::peft

@@ -5,7 +5,8 @@
 //   ...
 //   adapted.save_pretrained("out");
 //
-// The layers that an adapter targets are swapped for AdaptedLinears, which own the base's. Used by
+// The layers that an adapter targets are swapped for AdaptedLinears and AdaptedEmbeddings, which
+// own the base's; where an adapter trains parameters of the base, it has copies of them. Used by
 // itself, the base model still computes what it did before: adapters apply only where the Context
 // names them, and PeftModel's resolve() names the active ones in a Context that leaves it open. The
 // destructor takes the adapters out again; the base's parameters stay frozen. Refers to its base
@@ -23,12 +24,11 @@
 
 #include "graft/nn/causal_lm.h"
 #include "graft/peft/config.h"
+#include "graft/peft/draft.h"
 #include "graft/peft/matching.h"
 #include "graft/peft/selection.h"
 
 namespace graft::peft {
-
-class Lora;
 
 struct PeftOptions {
   /// Of the first values of adapters; they depend on it and the module's path only.
@@ -77,6 +77,9 @@ class PeftModel final : public nn::CausalLM {
   /// not those the configuration and the model call for, and where there is only a pickle; IoError.
   void load_adapter(const std::filesystem::path& folder, const std::string& name,
                     bool is_trainable = false);
+  /// Puts the numbers of a saved adapter into one that is there and has the same configuration:
+  /// what going on from a checkpoint does. Throws as load_adapter does, having changed nothing.
+  void load_weights(const std::filesystem::path& folder, const std::string& name = "default");
   /// Writes adapter_config.json, adapter_model.safetensors and, where there is none yet, README.md
   /// into the folder, which is made where it is missing. Adapters not called "default" go to a
   /// subfolder of their name, as in PEFT. Each file appears whole or not at all. Throws ConfigError
@@ -87,7 +90,8 @@ class PeftModel final : public nn::CausalLM {
 
   /// Makes these adapters the active ones, which add up, and the ones that are trained; with
   /// inference_mode none is. A backward of an earlier forward still reaches the adapters that
-  /// forward used. Throws ConfigError for an unknown name.
+  /// forward used. Throws ConfigError for an unknown name, and where two of them have copies of the
+  /// same parameter of the base model.
   void set_adapter(std::vector<std::string> names, bool inference_mode = false);
 
   /// While it lives, the model is its base. They may be nested.
@@ -114,8 +118,9 @@ class PeftModel final : public nn::CausalLM {
 
   /// What an optimizer takes: the parameters of the active adapters that are trained, named
   /// "<path of the layer>.<name of the adapter>.lora_A.weight".
-  std::vector<NamedVariable> trainable_parameters();
-  ParameterCounts count_parameters();
+  std::vector<NamedVariable> trainable_parameters() const;
+  /// As PEFT counts, but for a low-rank pair that head and embedding share: it counts once.
+  ParameterCounts count_parameters() const;
 
   nn::CausalLM& base_model() { return base_; }
 
@@ -124,6 +129,8 @@ class PeftModel final : public nn::CausalLM {
     std::string name;
     LoraConfig config;
     std::vector<std::string> modules;
+    std::vector<AdapterTensor> tensors;
+    std::vector<const nn::Member*> copied{};  ///< parameters of the base it has copies of
   };
   /// The base model as a member, so that walks over this module see the base's paths.
   class Base final : public nn::Member {
@@ -140,12 +147,13 @@ class PeftModel final : public nn::CausalLM {
             bool is_trainable, PeftOptions options);
 
   const Entry& entry(const std::string& name) const;
+  void check_copies(const std::vector<std::string>& names) const;
   void check_new_name(const std::string& name) const;
   Selection select(LoraConfig config, bool strict);
   /// f32, in an f64 model f64.
   DType adapter_dtype() const;
-  /// Puts adapters, which are complete, on the layers they were made for.
-  void put_on(const Selection& selection, std::vector<std::unique_ptr<Lora>> loras, Entry entry);
+  /// Puts an adapter, which is complete, on the model.
+  void put_on(const Selection& selection, AdapterDraft& draft, Entry entry);
 
   nn::CausalLM& base_;
   Base member_{*this, base_};

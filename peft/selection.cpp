@@ -4,58 +4,26 @@
 #include <set>
 #include <utility>
 
-#include "graft/nn/embedding.h"
+#include "graft/peft/adapted_linear.h"
+#include "graft/peft/tying.h"
 #include "graft/tensor/error.h"
 
 namespace graft::peft {
 namespace {
 
-void walk(nn::Module& module, const std::string& prefix, std::vector<Site>& sites) {
-  for (nn::Member* member : module.members()) {
-    nn::Module* child = member->module();
-    if (child == nullptr)
-      continue;
-    std::string path = prefix;
-    if (!member->name().empty()) {
-      path += (prefix.empty() ? "" : ".") + member->name();
-      sites.push_back({path, child, dynamic_cast<nn::Child<nn::LinearLike>*>(member)});
-    }
-    if (!child->is_opaque())
-      walk(*child, path, sites);
-  }
-}
-
-/// Every name by which a list could mean one of the sites: "q_proj", "self_attn.q_proj", …
-std::vector<std::string> suffixes_of(const std::vector<Site>& sites) {
-  std::set<std::string> suffixes;
-  for (const Site& site : sites) {
-    suffixes.insert(site.path);
-    for (size_t dot = site.path.find('.'); dot != std::string::npos;
-         dot = site.path.find('.', dot + 1))
-      suffixes.insert(site.path.substr(dot + 1));
-  }
-  return {suffixes.begin(), suffixes.end()};
-}
-
-/// "q_proj, k_proj, v_proj": the last parts of the paths of linear layers, each once.
-std::string linear_names(const std::vector<Site>& sites) {
-  std::vector<std::string> names;
-  for (const Site& site : sites) {
-    std::string last = site.path.substr(site.path.rfind('.') + 1);
-    if (site.linear != nullptr && std::ranges::find(names, last) == names.end())
-      names.push_back(std::move(last));
-  }
-  return concat(Targets(names));
-}
-
 /// One run of select_layers.
 class Selector {
  public:
   Selector(nn::CausalLM& model, LoraConfig config, const SelectionRules& rules)
-      : model_(model), rules_(rules), config_(std::move(config)), sites_(sites_of(model)) {}
+      : model_(model),
+        rules_(rules),
+        config_(std::move(config)),
+        sites_(sites_of(model)),
+        tie_(tie_of(model, sites_)) {}
 
   Selection run() {
     validate(config_);
+    tied_ = apply_tying(config_, tie_, rules_.matcher, rules_.observer);
     make_out_targets();
     check_exclude();
     select();
@@ -64,11 +32,12 @@ class Selector {
       throw ConfigError(nothing_selected());
     check_keys("rank_pattern", config_.rank_pattern);
     check_keys("alpha_pattern", config_.alpha_pattern);
-    if (config_.fan_in_fan_out) {
-      warn("fan_in_fan_out is true, but the model's layers are stored (out, in); taken as false");
-      config_.fan_in_fan_out = false;
-    }
-    return {.config = config_, .layers = layers()};
+    check_layout();
+    check_embeddings();
+    std::vector<SelectedCopy> copies = select_copies(
+        config_, sites_, selected_, tie_, tied_,
+        {.matcher = rules_.matcher, .observer = rules_.observer, .strict = rules_.strict});
+    return {.config = config_, .layers = layers(), .copies = std::move(copies)};
   }
 
  private:
@@ -162,14 +131,52 @@ class Selector {
     for (const Site& site : sites_) {
       if (means(config_.target_modules, site.path, rules_.matcher))
         meant_.push_back(&site);
-      if (!is_targeted(config_, site.path, rules_.matcher))
+      if (is_tied_head(site) || !is_targeted(config_, site.path, rules_.matcher))
         continue;
-      const bool is_embedding = dynamic_cast<nn::EmbeddingLike*>(site.module) != nullptr;
-      GRAFT_CHECK(site.linear != nullptr, ConfigError, "lora config: target_modules means ",
-                  site.path, is_embedding ? ", an embedding, and" : ", and",
-                  " graft adapts linear layers only: ", linear_names(sites_));
+      GRAFT_CHECK(site.linear != nullptr || site.embedding != nullptr, ConfigError,
+                  "lora config: target_modules means ", site.path,
+                  ", and graft adapts linear layers and embeddings only: ", linear_names(sites_));
       selected_.push_back(&site);
     }
+    if (tied_ != Tied::targets)
+      return;
+    const bool has_embedding = std::ranges::any_of(
+        selected_, [&](const Site* site) { return site->path == tie_->embedding.path; });
+    GRAFT_CHECK(has_embedding, ConfigError, "lora config: ensure_weight_tying needs an adapter on ",
+                tie_->embedding.path, ", and other settings leave it out");
+    for (const Site& site : sites_) {
+      if (is_tied_head(site))
+        selected_.push_back(&site);
+    }
+  }
+
+  bool is_tied_head(const Site& site) const {
+    return tied_ == Tied::targets && site.path == tie_->head.path;
+  }
+
+  /// Makes fan_in_fan_out say how the files of the model store the adapted layers, as PEFT does: of
+  /// several kinds the last one counts.
+  void check_layout() {
+    for (const Site* site : selected_) {
+      const auto* linear = dynamic_cast<const nn::Linear*>(site->module);
+      if (const auto* adapted = dynamic_cast<const AdaptedLinear*>(site->module))
+        linear = &adapted->base();
+      if (linear == nullptr)
+        continue;
+      const bool in_out = linear->file_layout() == nn::FileLayout::in_out;
+      if (in_out != config_.fan_in_fan_out)
+        warn(concat("fan_in_fan_out is ", config_.fan_in_fan_out ? "true" : "false",
+                    ", but the files of the model store ", site->path,
+                    in_out ? " (in, out); taken as true" : " (out, in); taken as false"));
+      config_.fan_in_fan_out = in_out;
+    }
+  }
+
+  void check_embeddings() const {
+    for (const Site* site : selected_)
+      GRAFT_CHECK(site->embedding == nullptr || !config_.lora_bias, ConfigError,
+                  "lora config: lora_bias is set and target_modules means ", site->path,
+                  ", an embedding, whose adapters have no bias");
   }
 
   /// Complains of layer indices and patterns for which there is no layer.
@@ -228,9 +235,9 @@ class Selector {
                         ? ". A regular expression has to match the whole path, such as " +
                               (sites_.empty() ? "" : sites_.back().path)
                         : "");
-    return concat("lora config: exclude_modules or layers_to_transform leave none of the ",
-                  meant_.size(), " modules that target_modules means, such as ",
-                  meant_.front()->path);
+    return concat(
+        "lora config: exclude_modules, modules_to_save or layers_to_transform leave none of the ",
+        meant_.size(), " modules that target_modules means, such as ", meant_.front()->path);
   }
 
   std::vector<SelectedLayer> layers() const {
@@ -239,7 +246,10 @@ class Selector {
       const int64_t r = pattern_value(config_.rank_pattern, site->path, config_.r, rules_.matcher);
       const double alpha =
           pattern_value(config_.alpha_pattern, site->path, config_.lora_alpha, rules_.matcher);
-      layers.push_back({.site = *site, .r = r, .scaling = scaling(config_, r, alpha)});
+      layers.push_back({.site = *site,
+                        .r = r,
+                        .scaling = scaling(config_, r, alpha),
+                        .is_tied = is_tied_head(*site)});
     }
     return layers;
   }
@@ -248,17 +258,13 @@ class Selector {
   const SelectionRules& rules_;
   LoraConfig config_;
   std::vector<Site> sites_;
+  std::optional<Tie> tie_;
+  Tied tied_ = Tied::nothing;
   std::vector<const Site*> meant_;     // by the targets' names alone
   std::vector<const Site*> selected_;  // to be adapted
 };
 
 }  // namespace
-
-std::vector<Site> sites_of(nn::Module& root) {
-  std::vector<Site> sites;
-  walk(root, "", sites);
-  return sites;
-}
 
 Selection select_layers(nn::CausalLM& model, LoraConfig config, const SelectionRules& rules) {
   return Selector(model, std::move(config), rules).run();

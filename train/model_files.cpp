@@ -1,11 +1,11 @@
 #include "graft/train/model_files.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "graft/io/tensor_source.h"
 #include "graft/models/save.h"
-#include "graft/peft/adapter_file.h"
 
 namespace graft::train {
 namespace {
@@ -16,26 +16,15 @@ void set_values(std::vector<NamedVariable>& variables, std::vector<Tensor> value
     variables[i].variable.set_value(std::move(values[i]));
 }
 
-/// The trained parameters of an adapter under the keys of its file.
-std::vector<NamedVariable> with_file_keys(peft::PeftModel& model, const std::string& name) {
-  const std::vector<NamedVariable> parameters = model.trainable_parameters();
-  std::vector<NamedVariable> result;
-  for (const std::string& path : model.targeted_modules(name)) {
-    const std::string prefix = concat(path, ".", name, ".");
-    for (const auto& [parameter, variable] : parameters) {
-      if (parameter.starts_with(prefix))
-        result.push_back({peft::adapter_key(path, parameter.substr(prefix.size())), variable});
-    }
-  }
-  return result;
-}
-
 }  // namespace
 
 AdapterFiles::AdapterFiles(peft::PeftModel& model, std::string name)
     : model_(model), name_(std::move(name)) {
-  GRAFT_CHECK(!with_file_keys(model_, name_).empty(), ConfigError, "checkpoint: the adapter '",
-              name_, "' is not trained; set_adapter makes it so");
+  const std::vector<std::string> active = model_.active_adapters();
+  const bool trained =
+      std::ranges::find(active, name_) != active.end() && !model_.trainable_parameters().empty();
+  GRAFT_CHECK(trained, ConfigError, "checkpoint: the adapter '", name_,
+              "' is not trained; set_adapter makes it so");
 }
 
 void AdapterFiles::save(const std::filesystem::path& folder) const {
@@ -43,12 +32,7 @@ void AdapterFiles::save(const std::filesystem::path& folder) const {
 }
 
 void AdapterFiles::load(const std::filesystem::path& folder) {
-  std::vector<NamedVariable> parameters = with_file_keys(model_, name_);
-  std::vector<peft::ExpectedTensor> expected;
-  for (const auto& [key, variable] : parameters)
-    expected.push_back({key, variable.shape()});
-  set_values(parameters, peft::read_adapter(name_ == "default" ? folder : folder / name_, expected,
-                                            model_.base_model(), parameters[0].variable.dtype()));
+  model_.load_weights(name_ == "default" ? folder : folder / name_, name_);
 }
 
 void ModelFiles::save(const std::filesystem::path& folder) const {

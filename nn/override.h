@@ -1,0 +1,63 @@
+// Override: what an adapter puts in the place of a parameter, or of some of its rows.
+//
+// The parameter itself is neither written nor trained by it. Copies that are trained along with an
+// adapter (modules_to_save), trained biases and trained tokens are all overrides. Which one a
+// forward computes with is the Context's choice, as with everything else of an adapter.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graft/autograd/variable.h"
+#include "graft/nn/context.h"
+#include "graft/tensor/error.h"
+
+namespace graft::nn {
+
+struct Override {
+  std::string adapter;
+  /// Of the parameter's shape; with `rows` (n, columns), what stands in those rows.
+  Variable value;
+  /// (n) i64, each row once; undefined where the whole parameter is replaced.
+  Tensor rows{};
+
+  bool is_whole() const { return !rows.defined(); }
+};
+
+/// The overrides of one parameter, one at most for each adapter.
+class Overrides {
+ public:
+  /// The one that belongs to an adapter of the context, or nullptr. Throws ConfigError where there
+  /// are several: it would not be clear which numbers count.
+  const Override* chosen(const Context& context) const {
+    const Override* found = nullptr;
+    if (overrides_.empty() || !context.adapters)
+      return found;
+    for (const Override& candidate : overrides_) {
+      const std::vector<std::string>& names = context.adapters->names;
+      if (std::ranges::find(names, candidate.adapter) == names.end())
+        continue;
+      GRAFT_CHECK(found == nullptr, ConfigError, "forward: the adapters \"", found->adapter,
+                  "\" and \"", candidate.adapter,
+                  "\" bring the same parameter of the base model; use one of them at a time");
+      found = &candidate;
+    }
+    return found;
+  }
+  const Override* find(std::string_view adapter) const {
+    const auto it = std::ranges::find(overrides_, adapter, &Override::adapter);
+    return it == overrides_.end() ? nullptr : &*it;
+  }
+  void add(Override override_) { overrides_.push_back(std::move(override_)); }
+  void remove(std::string_view adapter) {
+    std::erase_if(overrides_, [&](const Override& each) { return each.adapter == adapter; });
+  }
+
+ private:
+  std::vector<Override> overrides_;
+};
+
+}  // namespace graft::nn

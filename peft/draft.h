@@ -1,0 +1,70 @@
+// AdapterDraft: an adapter that is being made, before it is put on its model.
+//
+// Everything that can fail happens on the draft: a model gets whole adapters or none.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graft/peft/lora.h"
+#include "graft/peft/selection.h"
+
+namespace graft::peft {
+
+/// One tensor of an adapter.
+struct AdapterTensor {
+  std::string key;    ///< in the adapter's file
+  std::string name;   ///< among the trained parameters: "<module>.<adapter>.lora_A.weight"
+  Shape shape;        ///< in the file
+  Variable variable;  ///< a leaf; has no numbers until it is loaded
+  /// The file holds the transpose.
+  bool is_transposed = false;
+  /// A second place for the numbers of another tensor of the adapter.
+  bool is_repeated = false;
+  /// Stands for a parameter that counts as one of the model: a trained bias.
+  bool is_bias_of_base = false;
+};
+
+/// The numbers of a tensor as its file has them.
+Tensor file_value(const AdapterTensor& tensor);
+/// Puts the numbers of a file, in the order of the tensors, into their variables. Those of repeated
+/// tensors are not looked at.
+void set_file_values(const std::vector<AdapterTensor>& tensors, std::vector<Tensor> values);
+
+class AdapterDraft {
+ public:
+  /// The adapter `name` as selected, without numbers. Throws ConfigError for layers of a kind that
+  /// adapters cannot be put on.
+  AdapterDraft(const Selection& selection, std::string name);
+
+  /// The numbers a new adapter starts from, in `dtype`. Copies start as what they are copies of.
+  void initialize(uint64_t seed, DType dtype);
+  std::vector<AdapterTensor>& tensors() { return tensors_; }
+  /// Puts the adapter on the model. Nothing else may be done with the draft but tensors().
+  void put_on();
+
+ private:
+  void add_layer(const SelectedLayer& layer);
+  void add_copy(const SelectedCopy& copy);
+  void add_tensors(const std::string& path, nn::Module& adapter);
+  void add_tied_tensors(const SelectedLayer& head);
+  bool is_adapted(const std::string& path) const;
+
+  const Selection& selection_;
+  std::string name_;
+  std::vector<std::unique_ptr<AdapterBase>> adapters_;  // one for each of the selected layers
+  std::vector<nn::Override> overrides_;                 // one for each of the selected copies
+  LoraEmbedding* tied_embedding_ = nullptr;
+  std::vector<AdapterTensor> tensors_;
+};
+
+/// Takes an adapter's overrides out of a model.
+void remove_overrides(nn::Module& model, const std::string& name);
+/// Takes all adapted layers out of a model and puts the layers of the model back.
+void remove_adapters(nn::Module& model);
+/// True where the module is a layer with adapters.
+bool has_adapters(const nn::Module& module);
+
+}  // namespace graft::peft
