@@ -30,24 +30,9 @@ Variable DecoderStack::forward(const Tensor& ids, const nn::Context& context) co
   GRAFT_CHECK(ids.rank() == 2, ShapeError, "forward: ids are ", ids.shape(), ", (B,T) expected");
   Variable x = embed_tokens_->forward(ids, context);
   const nn::Placement placement = nn::place(rotaries_, ids.dim(0), ids.dim(1), x.dtype(), context);
-<<<<<<< HEAD
   for (size_t i = 0; i < layers_.size(); ++i)
     x = nn::run_block(layers_[i], x, placement, context);
-  return norm_->forward(x);
-=======
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const nn::DecoderLayer& layer = layers_[i];
-    if (context.checkpoint_blocks && context.cache == nullptr)
-      x = checkpoint(
-          [&layer, placement, context](const Variable& input) {
-            return layer.forward(input, placement, context);
-          },
-          x);
-    else
-      x = layer.forward(x, placement, context);
-  }
   return norm_->forward(x, context);
->>>>>>> e44fc10 (wip)
 }
 
 Decoder::Decoder(const DecoderConfig& config, std::string name_or_path, DType dtype)

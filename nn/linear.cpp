@@ -5,8 +5,6 @@
 #include "graft/tensor/embedding.h"
 #include "graft/tensor/pointwise.h"
 
-<<<<<<< HEAD
-=======
 namespace graft::nn {
 namespace {
 
@@ -26,7 +24,6 @@ Variable change_of_rows(const Variable& weight, const Override& rows) {
 
 }  // namespace
 
->>>>>>> e44fc10 (wip)
 Linear::Linear(int64_t in_features, int64_t out_features, bool bias, FileLayout layout)
     : weight_(*this, "weight", Shape{out_features, in_features}), layout_(layout) {
   if (bias)

@@ -26,15 +26,12 @@ enum class FileLayout {
   in_out,  ///< GPT-2's Conv1D; PEFT says fan_in_fan_out
 };
 
-<<<<<<< HEAD
-=======
 /// What adapters add to the output of a Linear.
 struct LinearAdditions {
   std::span<const LowRank> terms{};
   Variable bias{};  ///< (out_features), or undefined
 };
 
->>>>>>> e44fc10 (wip)
 /// x weightᵀ + bias.
 class Linear final : public LinearLike {
  public:
@@ -52,11 +49,6 @@ class Linear final : public LinearLike {
 
   /// (out_features, in_features)
   const Weight& weight() const { return weight_; }
-<<<<<<< HEAD
-  /// (out_features), undefined where there is none.
-  Variable bias() const { return bias_ ? **bias_ : Variable(); }
-=======
->>>>>>> e44fc10 (wip)
   FileLayout file_layout() const { return layout_; }
 
  private:
