@@ -39,24 +39,37 @@ Context context_of_rows(const Context& context, const std::vector<int64_t>& rows
   return picked;
 }
 
-/// Gradients of leaves, summed over chunks in order.
+/// Gradients of leaves, summed over chunks in order: in f32 where they have 16 bits.
 class LeafSums {
  public:
   void add(const std::shared_ptr<Node>& leaf, const Tensor& grad) {
-    const auto [it, is_new] = index_.try_emplace(leaf.get(), leaves_.size());
-    if (is_new) {
-      leaves_.push_back(leaf);
-      grads_.emplace_back();
-    }
-    accumulate_grad(grads_[it->second], grad);
+    const auto [it, is_new] = index_.try_emplace(leaf.get(), sums_.size());
+    if (is_new)
+      sums_.push_back({leaf, grad.dtype(), {}});
+    accumulate_grad(sums_[it->second].total, grad.to(accumulator_dtype(grad.dtype())));
   }
-  const std::vector<std::shared_ptr<Node>>& leaves() const { return leaves_; }
-  std::vector<Tensor>& grads() { return grads_; }
+  std::vector<std::shared_ptr<Node>> leaves() const {
+    std::vector<std::shared_ptr<Node>> leaves;
+    for (const Sum& sum : sums_)
+      leaves.push_back(sum.leaf);
+    return leaves;
+  }
+  /// The sums, rounded to the dtype of the leaves. Leaves none behind.
+  std::vector<Tensor> take_grads() {
+    std::vector<Tensor> grads;
+    for (Sum& sum : sums_)
+      grads.push_back(std::exchange(sum.total, {}).to(sum.dtype));
+    return grads;
+  }
 
  private:
+  struct Sum {
+    std::shared_ptr<Node> leaf;
+    DType dtype;
+    Tensor total;
+  };
   std::unordered_map<const Node*, size_t> index_;
-  std::vector<std::shared_ptr<Node>> leaves_;
-  std::vector<Tensor> grads_;
+  std::vector<Sum> sums_;
 };
 
 /// The logits, to be overwritten: themselves, unless the head kept them for its backward.
@@ -150,7 +163,7 @@ Loss chunked_cross_entropy(const Variable& hidden, const Tensor& labels, const L
     inputs.emplace_back(Tensor(), Edge{leaf, 0});
   std::vector<Tensor> kept{chunks.dhidden.defined() ? chunks.dhidden.view(hidden.shape())
                                                     : Tensor()};
-  std::ranges::move(chunks.leaves.grads(), std::back_inserter(kept));
+  std::ranges::move(chunks.leaves.take_grads(), std::back_inserter(kept));
   std::vector<Saved> saved(std::make_move_iterator(kept.begin()),
                            std::make_move_iterator(kept.end()));
   loss.total =

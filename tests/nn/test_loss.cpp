@@ -4,6 +4,7 @@
 #include "graft/autograd/linear.h"
 #include "graft/nn/loss.h"
 #include "graft/tensor/allocator.h"
+#include "graft/tensor/pointwise.h"
 #include "graft/tests/support/test.h"
 
 namespace graft::nn {
@@ -90,6 +91,26 @@ TEST_CASE("chunked_cross_entropy: the gradient is that of the whole, for hidden 
     const double of_head = (at(1e-6, true, entry) - at(-1e-6, true, entry)) / 2e-6;
     CHECK(weight.grad().data<double>()[entry] == doctest::Approx(of_head).epsilon(1e-6));
   }
+}
+
+TEST_CASE("chunked_cross_entropy: bf16 gradients of the head are summed in f32 and rounded once") {
+  constexpr int64_t chunk = 256;
+  constexpr int64_t chunks = 20;
+  Fixture f(chunk * chunks, DType::bf16);
+  for (size_t i = 0; i < f.labels.size(); ++i)
+    f.labels[i] = static_cast<int64_t>(i % 11);
+  set_requires_grad(f.head, true);
+  Variable& weight = *named_parameters(f.head)[0].member->variable();
+  const auto gradient = [&](int64_t begin, int64_t end) {
+    const Tensor labels = f.label_tensor().slice(1, begin, end);
+    const Variable hidden(f.hidden.slice(1, begin, end));
+    chunked_cross_entropy(hidden, labels, f.head, Context()).total.backward();
+    return weight.take_grad();
+  };
+  Tensor sum = Tensor::zeros({11, 6});
+  for (int64_t i = 0; i < chunks; ++i)
+    ops::add_(sum, gradient(i * chunk, (i + 1) * chunk).to(DType::f32));
+  CHECK(test::same_bits(gradient(0, chunk * chunks), sum.to(DType::bf16)));
 }
 
 TEST_CASE("chunked_cross_entropy: nothing to score is a loss of zero without gradient") {
