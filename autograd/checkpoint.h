@@ -9,8 +9,9 @@
 namespace graft {
 
 /// block(x), keeping only x. The block must compute the same when called again: it takes everything
-/// that could change (dropout key, adapter selection) by value. Recorded whenever gradients are on,
-/// also where x needs none, because the block may reach leaves that do.
+/// that could change (dropout key, adapter selection) by value, and of other variables captures
+/// leaves only. Recorded whenever gradients are on, also where x needs none, because the block may
+/// reach leaves that do.
 Variable checkpoint(std::function<Variable(const Variable&)> block, const Variable& x);
 
 }  // namespace graft

@@ -9,7 +9,9 @@
 //                   });
 //   }
 //
-// Closures hold Tensors, never Variables: there are no cycles, and backward cannot record itself.
+// What closures keep are Tensors, without a place on the tape: there are no cycles, and backward
+// cannot record itself. Only the closure of checkpoint() holds Variables, those that its block
+// captured; they are leaves, which lead nowhere, so there is no cycle either.
 #pragma once
 
 #include <cstdint>
