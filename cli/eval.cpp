@@ -85,7 +85,7 @@ void print(const EvalFlags& values, const text::Dataset& data, const train::Eval
                 (data.stats.cut_samples > 0 ? "; " + counted(data.stats.cut_samples, "sample") +
                                                   " cut to " + grouped(values.data.max_seq_len)
                                             : ""));
-  panel.row(values.model.adapters.empty() ? "model" : "adapter", to_row(result));
+  panel.row(values.model.adapters.empty() ? "model" : adapter_label(values.model), to_row(result));
   if (base) {
     panel.row("base", to_row(*base));
     panel.row("difference", fixed_text(result.loss - base->loss, 4));
@@ -113,6 +113,9 @@ ExitCode run_eval(Arguments arguments) {
   const LoadedModel loaded = load_model(values.model);
   const text::Dataset data = read_samples(values.data, tokenizer ? &*tokenizer : nullptr,
                                           loaded.base->info().vocab_size, DataPart::validation);
+  const int64_t positions = loaded.base->info().max_positions;
+  warn_of_long_inputs(values.data.path, lengths_of(data.samples), positions,
+                      concat("--max-seq-len ", positions, " cuts them"));
   watch_signals();
   const auto result = evaluate(loaded.model(), data, values);
   std::optional<train::Evaluation> base;

@@ -11,6 +11,7 @@
 #include "graft/cli/model_flags.h"
 #include "graft/cli/run_folder.h"
 #include "graft/cli/terminal.h"
+#include "graft/cli/training_data.h"
 #include "graft/io/safetensors.h"
 #include "graft/tensor/error.h"
 #include "graft/text/line_reader.h"
@@ -72,8 +73,14 @@ ExitCode run_logits(Arguments arguments) {
     inputs.push_back(adapter->folder);
   check_out_file(out, inputs);
   const LoadedModel loaded = load_model(model_flags);
+  const auto records = read_ids(data, loaded.base->info().vocab_size);
+  std::vector<int64_t> lengths;
+  for (const std::vector<int64_t>& ids : records)
+    lengths.push_back(std::ssize(ids));
+  warn_of_long_inputs(data, lengths, loaded.base->info().max_positions,
+                      "their logits beyond mean little");
   std::vector<io::NamedTensor> tensors;
-  for (const auto& ids : read_ids(data, loaded.base->info().vocab_size))
+  for (const auto& ids : records)
     tensors.push_back({concat("logits.", tensors.size()), logits_of(loaded.model(), ids)});
   io::write_safetensors(out, tensors);
   const auto count = static_cast<int64_t>(tensors.size());

@@ -46,7 +46,14 @@ std::optional<AdapterName> adapter_of(const ModelFlags& values) {
   const size_t equals = text.find('=');
   if (equals == text.npos || std::filesystem::exists(text))
     return AdapterName{.folder = text};
+  GRAFT_CHECK(equals > 0 && equals + 1 < text.size(), ConfigError, "--adapter is '", shown(text),
+              "', expected [NAME=]DIR");
   return AdapterName{.name = text.substr(0, equals), .folder = text.substr(equals + 1)};
+}
+
+std::string adapter_label(const ModelFlags& values) {
+  const std::optional<AdapterName> adapter = adapter_of(values);
+  return adapter && adapter->name != AdapterName{}.name ? shown(adapter->name) : "adapter";
 }
 
 DType dtype_named(const std::string& name) {
@@ -77,9 +84,7 @@ std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values) {
 peft::PeftOptions peft_options(int64_t seed) {
   return {.seed = static_cast<uint64_t>(seed),
           .matcher = text::full_matcher(),
-          .observer = [](const std::string& warning) {
-            std::cerr << terminal_of(2).yellow("graft: warning:") << " " << warning << "\n";
-          }};
+          .observer = [](const std::string& warning) { warn(warning); }};
 }
 
 LoadedModel load_model(const ModelFlags& values) {

@@ -41,6 +41,8 @@ struct AdapterName {
 };
 /// The adapter of --adapter [NAME=]DIR, if one was given. Throws ConfigError where several were.
 std::optional<AdapterName> adapter_of(const ModelFlags& values);
+/// What a person reads of it: its name, or "adapter" where it was given none.
+std::string adapter_label(const ModelFlags& values);
 
 /// "f32" or "bf16".
 DType dtype_named(const std::string& name);

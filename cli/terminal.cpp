@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -48,6 +49,10 @@ Terminal terminal_of(int descriptor) {
   if (terminal.interactive && ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
     terminal.columns = std::clamp<int>(size.ws_col, 20, most_columns);
   return terminal;
+}
+
+void warn(std::string_view message) {
+  std::cerr << terminal_of(2).yellow("graft: warning:") << " " << message << std::endl;
 }
 
 std::string grouped(int64_t value) {

@@ -32,6 +32,9 @@ struct Terminal {
 /// The terminal behind a file descriptor (1 stdout, 2 stderr).
 Terminal terminal_of(int descriptor);
 
+/// Writes "graft: warning: " and the message to stderr.
+void warn(std::string_view message);
+
 /// "1,234,567".
 std::string grouped(int64_t value);
 /// "1 sample", "3,000 samples".

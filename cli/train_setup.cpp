@@ -66,6 +66,14 @@ void read_data(const TrainFlags& flags, TrainSetup& setup) {
   }
 }
 
+void warn_of_long_samples(const TrainFlags& flags, const TrainSetup& setup) {
+  const int64_t positions = setup.description.info.max_positions;
+  const std::string remedy = concat("--max-seq-len ", positions, " cuts them");
+  warn_of_long_inputs(flags.data.path, lengths_of(setup.data.samples), positions, remedy);
+  if (!flags.validation_data.empty())
+    warn_of_long_inputs(flags.validation_data, lengths_of(setup.validation), positions, remedy);
+}
+
 }  // namespace
 
 int64_t TrainSetup::total_steps() const {
@@ -77,6 +85,7 @@ TrainSetup prepare_training(const TrainFlags& flags) {
   setup.description = models::describe(flags.model.model);
   setup.tokenizer = load_tokenizer(flags.model.model);
   read_data(flags, setup);
+  warn_of_long_samples(flags, setup);
   setup.options = train_options(flags);
   const auto samples = static_cast<int64_t>(setup.data.samples.size());
   train::check_options(setup.options, samples, static_cast<int64_t>(setup.validation.size()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
 #include "graft/train/batch.h"
 #include "graft/train/sampler.h"
@@ -91,6 +92,24 @@ std::vector<text::Sample> split_off(std::vector<text::Sample>& samples, double s
     (taken[i] ? split : kept).push_back(std::move(samples[i]));
   samples = std::move(kept);
   return split;
+}
+
+std::vector<int64_t> lengths_of(const std::vector<text::Sample>& samples) {
+  std::vector<int64_t> lengths;
+  for (const text::Sample& sample : samples)
+    lengths.push_back(std::ssize(sample.input_ids));
+  return lengths;
+}
+
+void warn_of_long_inputs(const std::string& source, const std::vector<int64_t>& lengths,
+                         int64_t positions, const std::string& remedy) {
+  const auto is_long = [&](int64_t length) { return length > positions; };
+  const int64_t count = std::ranges::count_if(lengths, is_long);
+  if (count == 0)
+    return;
+  warn(source + ": " + counted(count, "sample") + (count == 1 ? " is" : " are") +
+       " longer than the " + grouped(positions) + " positions that the model was made for (the " +
+       "longest has " + counted(std::ranges::max(lengths), "token") + "); " + remedy);
 }
 
 }  // namespace graft::cli

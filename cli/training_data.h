@@ -48,4 +48,12 @@ text::Dataset read_samples(const DataFlags& flags, const text::Tokenizer* tokeni
 /// ConfigError where none would be left on one of the sides.
 std::vector<text::Sample> split_off(std::vector<text::Sample>& samples, double share, int64_t seed);
 
+/// How long each sample is, in tokens.
+std::vector<int64_t> lengths_of(const std::vector<text::Sample>& samples);
+
+/// Warns where inputs (of a file, say) are longer than the model's positions: it goes on, but with
+/// what it has not learnt. `remedy` says how to go without.
+void warn_of_long_inputs(const std::string& source, const std::vector<int64_t>& lengths,
+                         int64_t positions, const std::string& remedy);
+
 }  // namespace graft::cli
