@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "graft/cli/interrupt.h"
+#include "graft/tensor/error.h"
 #include "graft/text/stream_decoder.h"
 
 namespace graft::cli {
@@ -32,12 +33,26 @@ void add_answer_flags(Flags& flags, AnswerFlags& values) {
   flags.group("Answer");
   flags.add("max-new-tokens", values.max_new_tokens, "N", "longest answer", {1, int64_t{1} << 31});
   flags.add("stop", values.stops, "TEXT", "end the answer before this text; may be repeated");
-  flags.add("temperature", values.temperature, "X", "0 takes the likeliest token each time",
-            {0, 1e3});
+  flags.add("temperature", values.temperature, "X",
+            "above 0 samples; 0 takes the likeliest token each time", {0, 1e3});
   flags.add("top-k", values.top_k, "K", "sample among the K likeliest; 0: among all",
             {0, int64_t{1} << 31});
-  flags.add("top-p", values.top_p, "P", "sample among the likeliest that sum to P", {0, 1});
-  flags.add("seed", values.seed, "N", "of sampling", {0, int64_t{1} << 62});
+  flags.add("top-p", values.top_p, "P", "sample among the likeliest that sum to P",
+            {.least = 0, .most = 1, .above_least = true});
+  flags.add("seed", values.seed, "N", "of sampling; without sampling it changes nothing",
+            {0, int64_t{1} << 62});
+}
+
+void check_answer_flags(Flags& flags, const AnswerFlags& values) {
+  if (values.temperature > 0)
+    return;
+  constexpr std::string_view reason =
+      "restricts sampling, but at --temperature 0 (the default) the likeliest token is taken each "
+      "time: give --temperature 1, say, or leave it out";
+  if (values.top_k > 0)
+    flags.set_aside("top-k", "temperature", reason);
+  if (values.top_p < 1)
+    flags.set_aside("top-p", "temperature", reason);
 }
 
 std::string StopFinder::push(std::string_view piece) {
@@ -60,6 +75,26 @@ std::string StopFinder::push(std::string_view piece) {
 
 std::string StopFinder::finish() {
   return std::exchange(held_, {});
+}
+
+std::string_view name(models::StopReason reason) {
+  switch (reason) {
+    case models::StopReason::stop_id:
+      return "eos";
+    case models::StopReason::caller:
+      return "stop_string";
+    case models::StopReason::length:
+      return "length";
+    case models::StopReason::cancelled:
+      return "interrupted";
+  }
+  return "unknown";
+}
+
+std::string cut_text(const Answer& answer, const AnswerFlags& flags, int64_t positions) {
+  if (std::ssize(answer.ids) >= flags.max_new_tokens)
+    return concat("cut at --max-new-tokens ", flags.max_new_tokens);
+  return concat("cut at the model's last position, ", positions);
 }
 
 double Answers::tokens_per_second() const {
@@ -106,9 +141,11 @@ Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, cons
   for (size_t row = 0; row < rows.size(); ++row) {
     add(row, rows[row].finder.push(rows[row].decoder.finish()));
     add(row, rows[row].finder.finish());
-    result.answers.push_back({.text = std::move(rows[row].text),
-                              .ids = std::move(continuations[row].ids),
-                              .reason = continuations[row].reason});
+    const bool stopped = rows[row].finder.found();  // perhaps only by the bytes held back
+    result.answers.push_back(
+        {.text = std::move(rows[row].text),
+         .ids = std::move(continuations[row].ids),
+         .reason = stopped ? models::StopReason::caller : continuations[row].reason});
   }
   return result;
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graft/cli/flags.h"
@@ -24,6 +25,8 @@ struct AnswerFlags {
   std::vector<std::string> stops;
 };
 void add_answer_flags(Flags& flags, AnswerFlags& values);
+/// Throws ConfigError where --top-k or --top-p is to restrict sampling and nothing is sampled.
+void check_answer_flags(Flags& flags, const AnswerFlags& values);
 
 /// Finds stop strings in a text that comes in pieces, and holds back what may be the start of one.
 class StopFinder {
@@ -48,6 +51,12 @@ struct Answer {
   std::vector<int64_t> ids;  ///< all new tokens
   models::StopReason reason = models::StopReason::length;
 };
+
+/// Why an answer ended, as --json says it: "eos", "stop_string", "length" or "interrupted".
+std::string_view name(models::StopReason reason);
+
+/// Where an answer of StopReason::length was cut: "cut at --max-new-tokens 128".
+std::string cut_text(const Answer& answer, const AnswerFlags& flags, int64_t positions);
 
 /// What a batch of answers took.
 struct Answers {

@@ -32,12 +32,13 @@ std::string trimmed(const std::string& line) {
 class Chat {
  public:
   Chat(const LoadedModel& loaded, const text::Tokenizer& tokenizer, const AnswerFlags& flags,
-       std::string system)
+       std::optional<std::string> system, std::string adapter)
       : loaded_(loaded),
         tokenizer_(tokenizer),
         prompter_(tokenizer),
         flags_(flags),
-        system_(std::move(system)) {
+        system_(std::move(system)),
+        adapter_(std::move(adapter)) {
     reset();
   }
 
@@ -53,7 +54,7 @@ class Chat {
         else if (!line.empty())
           reply(line);
       } catch (const ConfigError& error) {
-        // Too long, most often: the conversation goes on without that turn.
+        // Too long, most often: the conversation stays as it was before that turn.
         std::cerr << terminal_.red("graft: error:") << " " << error.what() << std::endl;
       }
     }
@@ -82,13 +83,13 @@ class Chat {
   std::string label() const {
     if (!loaded_.adapted)
       return "you";
-    return with_adapter_ ? "you (adapter on)" : "you (adapter off)";
+    return "you (" + adapter_ + (with_adapter_ ? " on)" : " off)");
   }
 
   void reset() {
     turns_.clear();
-    if (!system_.empty())
-      turns_.push_back({"system", system_});
+    if (system_)
+      turns_.push_back({"system", *system_});
   }
 
   void command(const std::string& line) {
@@ -111,6 +112,7 @@ class Chat {
     turns.push_back({"user", message});
     const Prompts prompt{.ids = {prompter_.conversation(turns)},
                          .goes_on = !prompter_.has_template()};
+    check_length(std::ssize(prompt.ids[0]), turns.size() > (system_ ? 2 : 1));
     const Terminal out = terminal_of(1);
     const auto show = [&](size_t, const std::string& piece) {
       std::cout << (out.interactive ? shown(piece) : piece) << std::flush;
@@ -125,17 +127,32 @@ class Chat {
     turns.push_back({"assistant", result.answers.at(0).text});
     turns_ = std::move(turns);
     if (out.interactive)
-      std::cerr << terminal_.dim(
-                       counted(static_cast<int64_t>(result.answers[0].ids.size()), "token") + ", " +
-                       number_text(result.tokens_per_second(), 3) + " a second")
-                << "\n";
+      std::cerr << terminal_.dim(summary(result)) << "\n";
+  }
+
+  /// The model needs a position for each token of the conversation and of its answer.
+  void check_length(int64_t tokens, bool has_earlier_turns) const {
+    const int64_t positions = loaded_.model().info().max_positions;
+    GRAFT_CHECK(tokens < positions, ConfigError, "chat: the conversation has ", grouped(tokens),
+                " tokens with this message, but the model has ", grouped(positions), " positions; ",
+                has_earlier_turns ? "/reset begins a new one" : "shorten the message");
+  }
+
+  std::string summary(const Answers& result) const {
+    const Answer& answer = result.answers.at(0);
+    const std::string text = counted(std::ssize(answer.ids), "token") + ", " +
+                             number_text(result.tokens_per_second(), 3) + " a second";
+    if (answer.reason != models::StopReason::length)
+      return text;
+    return text + ", " + cut_text(answer, flags_, loaded_.model().info().max_positions);
   }
 
   const LoadedModel& loaded_;
   const text::Tokenizer& tokenizer_;
   const Prompter prompter_;
   const AnswerFlags& flags_;
-  const std::string system_;
+  const std::optional<std::string> system_;
+  const std::string adapter_;  // what the prompt calls it
   const Terminal terminal_ = terminal_of(2);
   std::vector<text::Message> turns_;
   bool with_adapter_ = true;
@@ -147,7 +164,7 @@ ExitCode run_chat(Arguments arguments) {
   ModelFlags model_flags;
   AnswerFlags answer_flags;
   answer_flags.max_new_tokens = 512;
-  std::string system;
+  std::optional<std::string> system;
   Flags flags("chat",
               "A conversation with a model. /adapter off answers as the base model does, for "
               "comparison; Ctrl-C ends an answer, or the conversation.");
@@ -162,10 +179,14 @@ ExitCode run_chat(Arguments arguments) {
     return ExitCode::done;
   }
   apply_model_flags(flags, model_flags);
+  check_answer_flags(flags, answer_flags);
   const text::Tokenizer tokenizer = text::Tokenizer::load(model_flags.model);
+  GRAFT_CHECK(!system || tokenizer.chat_templates().contains("default"), ConfigError,
+              "chat: --system is a turn of the chat template, and ", tokenizer.source(),
+              " has none; leave it out, or take a model that is made for chats");
   const LoadedModel loaded = load_model(model_flags);
   watch_signals();
-  Chat(loaded, tokenizer, answer_flags, system).run();
+  Chat(loaded, tokenizer, answer_flags, system, adapter_label(model_flags)).run();
   return stop_requested() ? interrupted_exit_code() : ExitCode::done;
 }
 

@@ -40,19 +40,30 @@ std::string range_text(const WholeRange& range) {
 }
 
 std::string range_text(const RealRange& range) {
-  if (range.most != RealRange{}.most)
-    return concat("a number from ", range.least, " to ", range.most);
-  if (range.least != RealRange{}.least)
-    return concat("a number of at least ", range.least);
-  return "a number";
+  const std::string least = concat(range.above_least ? "above " : "of at least ", range.least);
+  if (range.most == RealRange{}.most)
+    return range.least == RealRange{}.least ? "a number" : "a number " + least;
+  if (range.above_least || range.below_most)
+    return concat("a number ", least, " and ", range.below_most ? "below " : "at most ",
+                  range.most);
+  return concat("a number from ", range.least, " to ", range.most);
+}
+
+bool contains(const WholeRange& range, int64_t value) {
+  return value >= range.least && value <= range.most;
+}
+
+bool contains(const RealRange& range, double value) {
+  const bool fits_least = range.above_least ? value > range.least : value >= range.least;
+  const bool fits_most = range.below_most ? value < range.most : value <= range.most;
+  return std::isfinite(value) && fits_least && fits_most;
 }
 
 template <class Number, class Range>
 Number number_in(const std::string& text, const Range& range, const std::string& where) {
   const std::optional<Number> value = parse_number<Number>(text);
-  const bool is_finite = value && std::isfinite(static_cast<double>(*value));
-  const bool fits = is_finite && *value >= range.least && *value <= range.most;
-  GRAFT_CHECK(fits, ConfigError, where, " is '", shown(text), "', expected ", range_text(range));
+  GRAFT_CHECK(value && contains(range, *value), ConfigError, where, " is '", shown(text),
+              "', expected ", range_text(range));
   return *value;
 }
 
@@ -95,11 +106,28 @@ Flags::Flag& Flags::declare(std::string name, std::string placeholder, std::stri
   return flags_.emplace_back(std::move(flag));
 }
 
+std::function<void(const std::string& text)> Flags::refusal_of_empty(const Flag& flag) const {
+  return [at = where(flag.name), expected = flag.placeholder](const std::string& text) {
+    GRAFT_CHECK(!text.empty(), ConfigError, at, " is empty, expected ", expected,
+                "; what is not wanted is left out");
+  };
+}
+
 void Flags::add(std::string name, std::string& value, std::string placeholder, std::string help) {
   Flag& flag = declare(std::move(name), std::move(placeholder), std::move(help));
   flag.default_text = value;
-  flag.set = [&value](const std::string& text) { value = text; };
+  flag.set = [&value, refuse = refusal_of_empty(flag)](const std::string& text) {
+    refuse(text);
+    value = text;
+  };
   flag.show = [&value] { return value.empty() ? io::Json() : io::Json(value); };
+}
+
+void Flags::add(std::string name, std::optional<std::string>& value, std::string placeholder,
+                std::string help) {
+  Flag& flag = declare(std::move(name), std::move(placeholder), std::move(help));
+  flag.set = [&value](const std::string& text) { value = text; };
+  flag.show = [&value] { return value ? io::Json(*value) : io::Json(); };
 }
 
 void Flags::add(std::string name, int64_t& value, std::string placeholder, std::string help,
@@ -144,7 +172,10 @@ void Flags::add(std::string name, std::vector<std::string>& value, std::string p
                 std::string help) {
   Flag& flag = declare(std::move(name), std::move(placeholder), std::move(help));
   flag.is_list = true;
-  flag.set = [&value](const std::string& text) { value.push_back(text); };
+  flag.set = [&value, refuse = refusal_of_empty(flag)](const std::string& text) {
+    refuse(text);
+    value.push_back(text);
+  };
   flag.show = [&value] { return value.empty() ? io::Json() : io::Json(value); };
 }
 
@@ -188,6 +219,12 @@ void Flags::rivals(std::string a, std::string b) {
 
 void Flags::not_a_setting(std::string_view name) {
   find(name)->is_setting = false;
+}
+
+void Flags::set_aside(std::string_view name, std::string_view other, std::string_view reason) {
+  const bool wins = typed(other) && !typed(name);
+  GRAFT_CHECK(!given(name) || wins, ConfigError, where(name), " ", reason);
+  find(name)->is_set_aside = true;
 }
 
 void Flags::examples(std::vector<std::string> lines) {
@@ -345,7 +382,7 @@ io::Json Flags::resolved() const {
   io::Json json = io::Json::object();
   for (const Flag& flag : flags_)
     if (flag.is_setting)
-      json[flag.name] = flag.show();
+      json[flag.name] = flag.is_set_aside ? io::Json() : flag.show();
   return json;
 }
 

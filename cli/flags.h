@@ -28,6 +28,8 @@ struct WholeRange {
 struct RealRange {  // and always finite
   double least = -std::numeric_limits<double>::infinity();
   double most = std::numeric_limits<double>::infinity();
+  bool above_least = false;  ///< `least` itself is too small
+  bool below_most = false;   ///< `most` itself is too large
 };
 
 class Flags {
@@ -39,14 +41,17 @@ class Flags {
   void group(std::string title);
 
   // Each declares a flag whose value goes to `value`, which holds the default and must outlive the
-  // Flags. `placeholder` stands for the value in the help.
+  // Flags. `placeholder` stands for the value in the help. An empty text is refused: what is not
+  // wanted is left out.
 
   void add(std::string name, std::string& value, std::string placeholder, std::string help);
   void add(std::string name, int64_t& value, std::string placeholder, std::string help,
            WholeRange range = {});
   void add(std::string name, double& value, std::string placeholder, std::string help,
            RealRange range = {});
-  /// No default: stays unset unless given.
+  /// No default: stays unset unless given. A text may be empty, which is not the same as unset.
+  void add(std::string name, std::optional<std::string>& value, std::string placeholder,
+           std::string help);
   void add(std::string name, std::optional<int64_t>& value, std::string placeholder,
            std::string help, WholeRange range = {});
   void add(std::string name, std::optional<double>& value, std::string placeholder,
@@ -68,6 +73,10 @@ class Flags {
   void rivals(std::string a, std::string b);
   /// A flag for one call, which `resolved` leaves out: --dry-run.
   void not_a_setting(std::string_view name);
+  /// A flag that means nothing beside `other`, because of what `other` is set to: refused where it
+  /// is given, `reason` saying why, unless it stands in a config file and `other` on the command
+  /// line, which wins. `resolved` has null for it.
+  void set_aside(std::string_view name, std::string_view other, std::string_view reason);
   /// Lines shown below the flags: commands to try.
   void examples(std::vector<std::string> lines);
 
@@ -101,6 +110,7 @@ class Flags {
     bool is_list = false;
     bool is_positional = false;
     bool is_setting = true;
+    bool is_set_aside = false;
     bool is_given = false;
     bool is_typed = false;
     std::function<void(const std::string& text)> set;
@@ -108,6 +118,8 @@ class Flags {
     std::string default_text;
   };
   Flag& declare(std::string name, std::string placeholder, std::string help);
+  /// Throws where the flag's text is empty.
+  std::function<void(const std::string& text)> refusal_of_empty(const Flag& flag) const;
   Flag* find(std::string_view name);
   const Flag* find(std::string_view name) const;
   std::vector<std::string> names() const;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "graft/cli/answer.h"
 #include "graft/cli/commands.h"
@@ -21,7 +22,8 @@ namespace {
 struct GenerateFlags {
   ModelFlags model;
   AnswerFlags answer;
-  std::string prompt, prompts, system;
+  std::optional<std::string> prompt, system;
+  std::string prompts;
   bool raw = false;
   int64_t batch_size = 8;
   bool json = false;
@@ -39,7 +41,8 @@ void add_flags(Flags& flags, GenerateFlags& values) {
   add_answer_flags(flags, values.answer);
   flags.group("Result");
   flags.add("json", values.json,
-            "print one JSON object: text, token_ids, prompt_tokens, tokens_per_second");
+            "print one JSON object: text, token_ids, prompt_tokens, stop_reason, "
+            "tokens_per_second");
   flags.config_file();
   flags.rivals("prompt", "prompts");
   flags.not_a_setting("json");
@@ -47,9 +50,24 @@ void add_flags(Flags& flags, GenerateFlags& values) {
                   "graft generate --model MODEL --prompts questions.txt --json"});
 }
 
+void check_flags(Flags& flags, const GenerateFlags& values) {
+  GRAFT_CHECK(values.prompt || flags.given("prompts"), ConfigError,
+              "generate: --prompt is missing: give a text to answer, or --prompts FILE");
+  if (values.raw)
+    flags.set_aside("system", "raw",
+                    "is a turn of the chat template, and --raw goes without it; leave one out");
+  check_answer_flags(flags, values.answer);
+}
+
+struct Prompt {
+  std::string text;
+  int64_t line = 0;  ///< of --prompts
+  std::vector<int64_t> ids{};
+};
+
 /// The lines of a file that are not empty; of a .jsonl file their "prompt".
-std::vector<std::string> read_prompts(const std::filesystem::path& path) {
-  std::vector<std::string> prompts;
+std::vector<Prompt> read_prompts(const std::filesystem::path& path) {
+  std::vector<Prompt> prompts;
   text::LineReader lines(path);
   while (std::optional<std::string> line = lines.next()) {
     if (line->find_first_not_of(" \t") == line->npos)
@@ -59,7 +77,7 @@ std::vector<std::string> read_prompts(const std::filesystem::path& path) {
       const io::Json json = io::parse_json(*line, where);
       line = io::JsonObject(json, where).text("prompt");
     }
-    prompts.push_back(*std::move(line));
+    prompts.push_back({.text = *std::move(line), .line = lines.line()});
   }
   if (prompts.empty())
     throw FormatError(path.string(), -1, "there is no prompt in it, expected one a line");
@@ -71,76 +89,124 @@ std::vector<int64_t> prompt_ids(const GenerateFlags& values, const Prompter& pro
   if (values.raw)
     return prompter.raw(prompt);
   std::vector<text::Message> turns;
-  if (!values.system.empty())
-    turns.push_back({"system", values.system});
+  if (values.system)
+    turns.push_back({"system", *values.system});
   turns.push_back({"user", prompt});
   return prompter.conversation(turns);
 }
 
-io::Json answer_json(const Answer& answer, size_t prompt_tokens) {
-  return {{"text", answer.text}, {"token_ids", answer.ids}, {"prompt_tokens", prompt_tokens}};
-}
-
-/// Answers all prompts, some at a time. One answer is shown while it grows.
-class Generation {
- public:
-  Generation(const GenerateFlags& values, const nn::CausalLM& model,
-             const text::Tokenizer& tokenizer)
-      : values_(values), model_(model), tokenizer_(tokenizer), prompter_(tokenizer) {}
-
-  void run(const std::vector<std::string>& prompts) {
-    if (!values_.raw && !prompter_.has_template())
-      std::cerr << "the model has no chat template: the text is continued as it is (--raw)\n";
-    std::vector<std::vector<int64_t>>
-        ids;  // all of them first: a bad one is known before any answer
-    for (const std::string& prompt : prompts)
-      ids.push_back(prompt_ids(values_, prompter_, prompt));
-    const auto batch = static_cast<size_t>(values_.batch_size);
-    for (size_t first = 0; first < ids.size() && !stop_requested(); first += batch) {
-      const size_t last = std::min(first + batch, ids.size());
-      answer_batch(prompts, {.ids = {ids.begin() + static_cast<std::ptrdiff_t>(first),
-                                     ids.begin() + static_cast<std::ptrdiff_t>(last)},
-                             .goes_on = values_.raw || !prompter_.has_template(),
-                             .first_row = static_cast<int64_t>(first)});
+/// Turns all prompts into ids, so that a bad one is known before anything is answered.
+void encode(const GenerateFlags& values, const Prompter& prompter, int64_t positions,
+            std::vector<Prompt>& prompts) {
+  for (Prompt& prompt : prompts) {
+    try {
+      prompt.ids = prompt_ids(values, prompter, prompt.text);
+      check_prompt(prompt.ids, positions);
+    } catch (const ConfigError& error) {
+      if (values.prompt)
+        throw;
+      throw FormatError::at_line(values.prompts, prompt.line, error.what());
     }
   }
+}
 
-  void print_json(bool several) const {
-    const double speed = seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0;
-    io::Json json = several ? io::Json{{"results", results_}} : results_.at(0);
-    json["tokens_per_second"] = speed;
-    std::cout << io::to_text(json, -1) << "\n";
+/// Answers all prompts, some at a time. One answer is shown while it grows; of several, each is
+/// written as soon as it is finished, so that whatever ends the command leaves those before.
+class Generation {
+ public:
+  /// Refers to everything it is given.
+  Generation(const GenerateFlags& values, const nn::CausalLM& model,
+             const text::Tokenizer& tokenizer, bool goes_on, const std::vector<Prompt>& prompts)
+      : values_(values),
+        model_(model),
+        tokenizer_(tokenizer),
+        goes_on_(goes_on),
+        prompts_(prompts) {}
+
+  void run() {
+    if (values_.json && !values_.prompt)
+      std::cout << "{\"results\": [";
+    try {
+      const auto batch = static_cast<size_t>(values_.batch_size);
+      for (size_t first = 0; first < prompts_.size() && !stop_requested(); first += batch)
+        answer_batch(first, std::min(first + batch, prompts_.size()));
+    } catch (...) {
+      end_results();  // what is finished can be read
+      throw;
+    }
+    end_results();
   }
 
  private:
-  void answer_batch(const std::vector<std::string>& prompts, const Prompts& batch) {
-    const bool streams = prompts.size() == 1 && !values_.json;
-    const Terminal terminal = terminal_of(1);
+  void answer_batch(size_t first, size_t last) {
+    Prompts batch{.ids = {}, .goes_on = goes_on_, .first_row = static_cast<int64_t>(first)};
+    for (size_t i = first; i < last; ++i)
+      batch.ids.push_back(prompts_[i].ids);
     const auto show = [&](size_t, const std::string& piece) {
-      if (streams)
-        std::cout << (terminal.interactive ? shown(piece) : piece) << std::flush;
+      if (streams())
+        std::cout << (terminal_.interactive ? shown(piece) : piece) << std::flush;
     };
-    const Answers batch_answers = answer(model_, tokenizer_, batch, values_.answer, {}, show);
-    seconds_ += batch_answers.seconds;
-    for (size_t i = 0; i < batch_answers.answers.size(); ++i) {
-      const Answer& one = batch_answers.answers[i];
+    const Answers result = answer(model_, tokenizer_, batch, values_.answer, {}, show);
+    seconds_ += result.seconds;
+    for (size_t i = first; i < last; ++i) {
+      const Answer& one = result.answers[i - first];
       tokens_ += one.ids.size();
-      results_.push_back(answer_json(one, batch.ids[i].size()));
-      if (streams)
-        std::cout << std::endl;
-      else if (!values_.json)
-        std::cout << terminal.bold("> " + shown(prompts[static_cast<size_t>(batch.first_row) + i]))
-                  << "\n"
-                  << shown(one.text) << "\n"
-                  << std::endl;
+      if (values_.json)
+        print_json(prompts_[i], one);
+      else
+        print_text(prompts_[i], one);
     }
+  }
+
+  bool streams() const { return values_.prompt && !values_.json; }
+
+  void print_text(const Prompt& prompt, const Answer& answer) const {
+    if (streams())
+      std::cout << std::endl;
+    else
+      std::cout << terminal_.bold("> " + shown(prompt.text)) << "\n"
+                << shown(answer.text) << "\n"
+                << std::endl;
+    // For a person who watches; a program reads stop_reason.
+    const Terminal log = terminal_of(2);
+    if (answer.reason == models::StopReason::length && log.interactive)
+      std::cerr << log.dim((streams() ? "the answer was "
+                                      : concat("the answer to line ", prompt.line, " was ")) +
+                           cut_text(answer, values_.answer, model_.info().max_positions))
+                << std::endl;
+  }
+
+  void print_json(const Prompt& prompt, const Answer& answer) {
+    io::Json json = {{"text", answer.text},
+                     {"token_ids", answer.ids},
+                     {"prompt_tokens", prompt.ids.size()},
+                     {"stop_reason", name(answer.reason)}};
+    if (values_.prompt)
+      json["tokens_per_second"] = tokens_per_second();
+    std::cout << (values_.prompt ? ""
+                  : any_results_ ? ",\n"
+                                 : "\n")
+              << io::to_text(json, -1) << (values_.prompt ? "\n" : "") << std::flush;
+    any_results_ = true;
+  }
+
+  void end_results() const {
+    if (values_.json && !values_.prompt)
+      std::cout << "\n], \"tokens_per_second\": " << io::to_text(tokens_per_second(), -1) << "}"
+                << std::endl;
+  }
+
+  double tokens_per_second() const {
+    return seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0;
   }
 
   const GenerateFlags& values_;
   const nn::CausalLM& model_;
   const text::Tokenizer& tokenizer_;
-  const Prompter prompter_;
-  std::vector<io::Json> results_;
+  const bool goes_on_;
+  const std::vector<Prompt>& prompts_;
+  const Terminal terminal_ = terminal_of(1);
+  bool any_results_ = false;
   size_t tokens_ = 0;
   double seconds_ = 0;
 };
@@ -157,22 +223,20 @@ ExitCode run_generate(Arguments arguments) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
   }
-  const bool several = flags.given("prompts");
-  GRAFT_CHECK(several || flags.given("prompt"), ConfigError,
-              "generate: --prompt is missing: give a text to answer, or --prompts FILE");
+  check_flags(flags, values);
   apply_model_flags(flags, values.model);
-  const std::vector<std::string> prompts =
-      several ? read_prompts(values.prompts) : std::vector{values.prompt};
+  std::vector<Prompt> prompts =
+      values.prompt ? std::vector{Prompt{.text = *values.prompt}} : read_prompts(values.prompts);
   const text::Tokenizer tokenizer = text::Tokenizer::load(values.model.model);
+  const Prompter prompter(tokenizer);
+  encode(values, prompter, models::describe(values.model.model).info.max_positions, prompts);
   const LoadedModel loaded = load_model(values.model);
+  const bool is_plain = !values.raw && !prompter.has_template();
+  if (is_plain)
+    std::cerr << "the model has no chat template: the text is continued as it is (--raw)\n";
   watch_signals();
-  Generation generation(values, loaded.model(), tokenizer);
-  generation.run(prompts);
-  if (stop_requested())
-    return interrupted_exit_code();
-  if (values.json)
-    generation.print_json(several);
-  return ExitCode::done;
+  Generation(values, loaded.model(), tokenizer, values.raw || is_plain, prompts).run();
+  return stop_requested() ? interrupted_exit_code() : ExitCode::done;
 }
 
 }  // namespace graft::cli

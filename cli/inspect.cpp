@@ -66,6 +66,9 @@ ExitCode run_inspect(Arguments arguments) {
   }
   flags.require("PATH", "what to inspect");
   const Inspection inspection = inspect(path, model);
+  GRAFT_CHECK(model.empty() || inspection.kind == "data set", ConfigError,
+              "inspect: --model counts the tokens of a data set, but ", path, " is of the kind '",
+              inspection.kind, "'; leave it out");
   if (as_json) {
     io::Json json;
     json["kind"] = inspection.kind;

@@ -18,10 +18,15 @@ std::vector<int64_t> Prompter::conversation(const std::vector<text::Message>& tu
 }
 
 std::vector<int64_t> Prompter::raw(const std::string& text) const {
-  std::vector<int64_t> ids = tokenizer_.prefix_ids();
-  const std::vector<int64_t> rest = tokenizer_.encode(text, {.add_special_tokens = false});
-  ids.insert(ids.end(), rest.begin(), rest.end());
-  return ids;
+  return tokenizer_.encode_with_prefix(text).ids;
+}
+
+void check_prompt(const std::vector<int64_t>& ids, int64_t positions) {
+  GRAFT_CHECK(!ids.empty(), ConfigError,
+              "prompt: it has no tokens, so there is nothing to continue; give a text");
+  GRAFT_CHECK(std::ssize(ids) < positions, ConfigError, "prompt: it has ", ids.size(),
+              " tokens, but the model has ", positions,
+              " positions, for prompt and answer together");
 }
 
 }  // namespace graft::cli

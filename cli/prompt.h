@@ -23,12 +23,16 @@ class Prompter {
   /// Without a template there can only be one turn, which is continued as it is. Throws
   /// ConfigError.
   std::vector<int64_t> conversation(const std::vector<text::Message>& turns) const;
-  /// The text as it is, behind what the tokenizer puts before texts.
+  /// The text as it is, behind what the tokenizer puts before texts, unless it writes that itself.
   std::vector<int64_t> raw(const std::string& text) const;
 
  private:
   const text::Tokenizer& tokenizer_;
   std::optional<text::Chat> chat_;
 };
+
+/// Throws ConfigError where there is nothing to continue, or where a model with so many positions
+/// has none left for an answer.
+void check_prompt(const std::vector<int64_t>& ids, int64_t positions);
 
 }  // namespace graft::cli

@@ -120,6 +120,9 @@ TEST_CASE("inspect: what it cannot read is refused") {
   const TemporaryFolder scratch;
   check_refused({"inspect"}, 2, {"PATH is missing"});
   check_refused({"inspect", scratch / "none"}, 4, {"there is no"});
+  check_refused({"inspect", ""}, 2, {"PATH is empty"});
+  check_refused({"inspect", golden("models/gqa"), "--model", golden("models/gqa")}, 2,
+                {"--model counts the tokens of a data set", "'model'"});
   check_refused({"inspect", scratch.path()}, 2, {"no model (config.json)"});
   check_refused({"inspect", golden("lora_runs.json").parent_path() / "README.md"}, 2, {".gguf"});
 }

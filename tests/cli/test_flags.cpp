@@ -20,6 +20,9 @@ struct Verb {
   std::optional<int64_t> max_steps;
   std::optional<double> epochs;
   double decay = 0;
+  double alpha = 32;
+  double dropout = 0;
+  std::optional<std::string> system;
   std::vector<std::string> stops;
   bool rslora = false;
 
@@ -31,6 +34,9 @@ struct Verb {
     flags.add("weight-decay", decay, "X", "decay", {.least = 0});
     flags.add("max-steps", max_steps, "N", "steps");
     flags.add("epochs", epochs, "E", "epochs");
+    flags.add("lora-alpha", alpha, "X", "alpha", {.least = 0, .above_least = true});
+    flags.add("lora-dropout", dropout, "P", "dropout", {.least = 0, .most = 1, .below_most = true});
+    flags.add("system", system, "TEXT", "the system's turn");
     flags.add("stop", stops, "TEXT", "stops");
     flags.add("use-rslora", rslora, "rsLoRA");
     flags.config_file();
@@ -106,6 +112,52 @@ TEST_CASE("flags: values of the wrong kind are refused with what was expected") 
   check_contains(Verb().refusal({"--weight-decay", "inf"}), "expected a number of at least 0");
   check_contains(Verb().refusal({"--method", "fulll"}),
                  "--method is 'fulll', expected lora or full (did you mean 'full'?)");
+}
+
+TEST_CASE("flags: the ends of a range may lie outside it") {
+  check_contains(Verb().refusal({"--lora-alpha", "0"}),
+                 "--lora-alpha is '0', expected a number above 0");
+  check_contains(Verb().refusal({"--lora-dropout", "1"}),
+                 "--lora-dropout is '1', expected a number of at least 0 and below 1");
+  Verb verb;
+  CHECK(verb.parse({"--lora-alpha", "1e-9", "--lora-dropout", "0.999"}));
+  CHECK(verb.dropout == 0.999);
+}
+
+TEST_CASE("flags: an empty text is refused, but where it differs from none") {
+  check_contains(Verb().refusal({"--model", ""}), "train: --model is empty, expected DIR");
+  check_contains(Verb().refusal({"--model="}), "--model");
+  check_contains(Verb().refusal({"--stop", "a", "--stop", ""}), "--stop is empty, expected TEXT");
+  const test::TemporaryFolder folder;
+  check_contains(Verb().refusal({"--config", config(folder, "\nstop = ['']\n")}),
+                 "run.toml:2: train: --stop is empty");
+  Verb verb;
+  CHECK(verb.parse({"--system", ""}));
+  CHECK(verb.system == "");
+  CHECK(verb.flags.resolved()["system"] == "");
+  CHECK(!Verb().system);
+}
+
+TEST_CASE("flags: one that means nothing beside another is refused, in a file it yields") {
+  const auto parsed = [](const std::vector<std::string>& arguments) {
+    auto verb = std::make_unique<Verb>();
+    verb->parse(arguments);
+    if (verb->method == "full")
+      verb->flags.set_aside("lora-r", "method", "describes an adapter, which there is not");
+    return verb;
+  };
+  const auto refusal = [&](const std::vector<std::string>& arguments) {
+    return test::message_of<ConfigError>([&] { parsed(arguments); });
+  };
+  CHECK(refusal({"--method", "full", "--lora-r", "8"}) ==
+        "train: --lora-r describes an adapter, which there is not");
+  const test::TemporaryFolder folder;
+  const auto rank = config(folder, "lora-r = 8\n");
+  CHECK(parsed({"--config", rank, "--method", "full"})->flags.resolved()["lora-r"].is_null());
+  refusal({"--config", rank, "--method", "full", "--lora-r", "8"});
+  refusal({"--config", config(folder, "lora-r = 8\nmethod = 'full'\n")});
+  CHECK(parsed({"--method", "full"})->flags.resolved_toml().find("lora-r") == std::string::npos);
+  CHECK(parsed({"--lora-r", "8"})->flags.resolved()["lora-r"] == 8);
 }
 
 TEST_CASE("flags: a required flag that is missing says what belongs there") {
