@@ -224,7 +224,7 @@ ExitCode run_train(Arguments arguments) {
   if (values.resume && !flags.typed("model"))
     values.model.model = recorded_model_path(values.out, values.model.model);
   use_data_folder(values);
-  check_train_flags(flags, values);
+  settle_train_flags(flags, values);
   apply_model_flags(flags, values.model);
   std::vector<fs::path> inputs = {values.model.model, values.data.path};
   if (!values.validation_data.empty())

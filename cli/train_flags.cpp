@@ -1,20 +1,22 @@
 #include "graft/cli/train_flags.h"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
-#include <cmath>
 #include <filesystem>
 
 #include "graft/optim/adamw.h"
 #include "graft/optim/sgd.h"
 #include "graft/tensor/error.h"
+#include "graft/text/regex.h"
 
 namespace graft::cli {
 namespace {
 
 constexpr int64_t most = int64_t{1} << 40;  // of steps and sizes: products stay far from overflow
 
-/// Flags that describe a new adapter, and mean nothing where there is none to be made.
+/// Flags that describe an adapter.
 constexpr std::array lora_flags = {"lora-r",           "lora-alpha",      "lora-dropout",
                                    "target-modules",   "exclude-modules", "use-rslora",
                                    "init-lora-weights"};
@@ -34,9 +36,10 @@ void add_method_flags(Flags& flags, TrainFlags& values) {
   flags.choice("method", values.method, {"lora", "full"},
                "train an adapter, or all weights of the model");
   flags.add("lora-r", values.lora_r, "N", "rank of the adapter", {1, 1 << 20});
-  flags.add("lora-alpha", values.lora_alpha, "X", "the adapter's part is multiplied by alpha / r");
+  flags.add("lora-alpha", values.lora_alpha, "X", "the adapter's part is multiplied by alpha / r",
+            {.least = 0, .above_least = true});
   flags.add("lora-dropout", values.lora_dropout, "P", "share of the adapter's inputs dropped",
-            {0, std::nextafter(1.0, 0.0)});
+            {.least = 0, .most = 1, .below_most = true});
   flags.add("target-modules", values.target_modules, "LIST",
             "modules to adapt: all-linear, names with commas between, or re:REGEX");
   flags.add("exclude-modules", values.exclude_modules, "LIST",
@@ -50,7 +53,8 @@ void add_loop_flags(Flags& flags, TrainFlags& values) {
   flags.group("Training");
   flags.add("batch-size", values.batch_size, "N", "samples of one forward and backward", {1, most});
   flags.add("grad-accum", values.grad_accum, "N", "such batches before each update", {1, most});
-  flags.add("epochs", values.epochs, "E", "passes over the data; default: 1", {0, 1e9});
+  flags.add("epochs", values.epochs, "E", "passes over the data; default: 1",
+            {.least = 0, .most = 1e6, .above_least = true});
   flags.add("max-steps", values.max_steps, "N", "updates, in place of --epochs", {1, most});
   flags.add("learning-rate", values.learning_rate, "X", "the highest, after the warm-up",
             {.least = 0});
@@ -59,7 +63,10 @@ void add_loop_flags(Flags& flags, TrainFlags& values) {
   flags.add("warmup-steps", values.warmup_steps, "N", "updates until the full rate", {0, most});
   flags.add("warmup-ratio", values.warmup_ratio, "R", "the same as a share of all updates", {0, 1});
   flags.choice("optim", values.optim, {"adamw", "sgd"}, "the optimizer");
-  flags.add("weight-decay", values.weight_decay, "X", "decoupled weight decay", {.least = 0});
+  flags.add("weight-decay", values.weight_decay, "X",
+            "weight decay as torch's, over all that is trained: with --method full norms and "
+            "biases too",
+            {.least = 0});
   flags.add("adam-betas", values.adam_betas, "B1,B2", "of adamw");
   flags.add("max-grad-norm", values.max_grad_norm, "X", "clip gradients; 0: never", {.least = 0});
   flags.add("gradient-checkpointing", values.gradient_checkpointing,
@@ -107,7 +114,9 @@ std::vector<std::string> split(const std::string& text) {
 peft::Targets targets(const std::string& text) {
   if (text.starts_with("re:"))
     return peft::Targets::regex(text.substr(3));
-  if (text == "all-linear")
+  std::string lower = text;
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (lower == "all-linear")
     return peft::Targets::all_linear();
   const std::vector<std::string> names = split(text);
   return names.empty() ? peft::Targets() : peft::Targets(names);
@@ -126,6 +135,88 @@ std::pair<double, double> betas(const std::string& text) {
               "train: --adam-betas is '", text,
               "', expected two numbers in [0, 1) with a comma between, e.g. 0.9,0.999");
   return {values[0], values[1]};
+}
+
+/// As a flag says them; a list in the order of the alphabet, as its order means nothing.
+std::string spelled(const peft::Targets& targets) {
+  std::string text;
+  std::vector<std::string> names = targets.names();
+  switch (targets.kind()) {
+    case peft::Targets::Kind::unset:
+      return "";
+    case peft::Targets::Kind::all_linear:
+      return "all-linear";
+    case peft::Targets::Kind::regex:
+      return "re:" + targets.pattern();
+    case peft::Targets::Kind::list:
+      std::ranges::sort(names);
+      for (const std::string& name : names)
+        text += (text.empty() ? "" : ",") + name;
+  }
+  return text;
+}
+
+/// Names at least one module, in a way that can be understood.
+void check_targets(const Flags& flags, std::string_view name, const std::string& text) {
+  GRAFT_CHECK(targets(text).is_set(), ConfigError, flags.where(name), " is empty, expected ",
+              name == "target-modules" ? "all-linear, " : "",
+              "names with commas between, or re:REGEX");
+  if (!text.starts_with("re:"))
+    return;
+  try {
+    const text::Regex pattern(text.substr(3));
+  } catch (const ConfigError& error) {
+    throw ConfigError(concat(flags.where(name), ": ", error.what()));
+  }
+}
+
+/// Gives a setting the value that the adapter which --adapter continues has. Throws where the flag
+/// says something else; one in a config file gives way to an --adapter on the command line.
+template <class T>
+void take_over(const Flags& flags, std::string_view name, T& value, const T& asked, const T& own) {
+  const bool gives_way =
+      !flags.given(name) || (flags.typed("adapter") && !flags.typed(name)) || asked == own;
+  GRAFT_CHECK(gives_way, ConfigError, std::boolalpha, flags.where(name), " is '", asked,
+              "', but the adapter that --adapter continues has '", own,
+              "', which cannot be changed: leave --", name, " out");
+  value = own;
+}
+
+/// What is set of an adapter is what the one to be continued has.
+void take_over_adapter(const Flags& flags, TrainFlags& values) {
+  const AdapterName from = *adapter_of(values.model);
+  GRAFT_CHECK(from.name == AdapterName{}.name, ConfigError, flags.where("adapter"), " is '",
+              from.name, "=", from.folder.string(),
+              "': names tell several adapters apart, and one is trained; give --adapter ",
+              from.folder.string());
+  const peft::LoraConfig own = peft::read_lora_config(from.folder / "adapter_config.json");
+  const auto take = [&](std::string_view name, auto& value, const auto& theirs) {
+    take_over(flags, name, value, value, theirs);
+  };
+  take("lora-r", values.lora_r, own.r);
+  take("lora-alpha", values.lora_alpha, own.lora_alpha);
+  take("lora-dropout", values.lora_dropout, own.lora_dropout);
+  take("use-rslora", values.use_rslora, own.use_rslora);
+  take("init-lora-weights", values.init_lora_weights,
+       std::string(peft::name(own.init_lora_weights)));
+  const auto take_targets = [&](std::string_view name, std::string& value,
+                                const peft::Targets& theirs) {
+    take_over(flags, name, value, spelled(targets(value)), spelled(theirs));
+  };
+  take_targets("target-modules", values.target_modules, own.target_modules);
+  take_targets("exclude-modules", values.exclude_modules, own.exclude_modules);
+}
+
+void check_validation_flags(const TrainFlags& values) {
+  const bool validates = !values.validation_data.empty() || values.validation_split.value_or(0) > 0;
+  GRAFT_CHECK(validates || values.eval_steps == 0, ConfigError,
+              "train: --eval-steps needs validation data: give --val-data or --val-split");
+  GRAFT_CHECK(values.early_stop == 0 || (validates && values.eval_steps > 0), ConfigError,
+              "train: --early-stop needs validations to count: give --val-data or --val-split, and "
+              "--eval-steps");
+  GRAFT_CHECK(!values.keep_best || (validates && values.eval_steps > 0), ConfigError,
+              "train: --keep-best needs validations to choose among: give --val-data or "
+              "--val-split, and --eval-steps");
 }
 
 }  // namespace
@@ -157,31 +248,25 @@ void use_data_folder(TrainFlags& values) {
     values.validation_data = values.data.path;
 }
 
-void check_train_flags(const Flags& flags, const TrainFlags& values) {
+void settle_train_flags(Flags& flags, TrainFlags& values) {
   flags.require("data", "the training data, a .jsonl file");
   flags.require("out", "a folder for the adapter and the log");
+  check_targets(flags, "target-modules", values.target_modules);
+  if (flags.given("exclude-modules"))
+    check_targets(flags, "exclude-modules", values.exclude_modules);
   const bool from_adapter = !values.model.adapters.empty();
   GRAFT_CHECK(!from_adapter || !values.is_full(), ConfigError,
               "train: --adapter continues an adapter and --method full trains none; give one");
-  // Given in a resolved configuration, they are what the run had and mean nothing.
-  for (const std::string_view flag : lora_flags) {
-    GRAFT_CHECK(!values.is_full() || !flags.typed(flag), ConfigError, "train: --", flag,
-                " describes an adapter, but --method full trains none");
-    GRAFT_CHECK(!from_adapter || !flags.typed(flag), ConfigError, "train: --", flag,
-                " describes a new adapter, but --adapter continues one; its own settings apply");
-  }
-  const bool validates = !values.validation_data.empty() || values.validation_split.value_or(0) > 0;
-  GRAFT_CHECK(validates || values.eval_steps == 0, ConfigError,
-              "train: --eval-steps needs validation data: give --val-data or --val-split");
-  GRAFT_CHECK(values.early_stop == 0 || (validates && values.eval_steps > 0), ConfigError,
-              "train: --early-stop needs validations to count: give --val-data or --val-split, and "
-              "--eval-steps");
-  GRAFT_CHECK(validates || !values.keep_best, ConfigError,
-              "train: --keep-best needs validation data: give --val-data or --val-split");
-  GRAFT_CHECK(targets(values.target_modules).is_set() || values.is_full(), ConfigError,
-              "train: --target-modules is empty, expected all-linear, names with commas between, "
-              "or re:REGEX");
+  for (const std::string_view flag : lora_flags)
+    if (values.is_full())
+      flags.set_aside(flag, "method", "describes an adapter, but --method full trains none");
+  if (from_adapter)
+    take_over_adapter(flags, values);
+  check_validation_flags(values);
   betas(values.adam_betas);
+  if (values.optim != "adamw")
+    flags.set_aside("adam-betas", "optim",
+                    concat("is for adamw, but --optim is ", values.optim, "; leave it out"));
 }
 
 peft::LoraConfig lora_config(const TrainFlags& values) {

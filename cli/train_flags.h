@@ -69,8 +69,10 @@ void add_train_flags(Flags& flags, TrainFlags& values);
 /// data.
 void use_data_folder(TrainFlags& values);
 
-/// Throws ConfigError where flags are missing or contradict each other.
-void check_train_flags(const Flags& flags, const TrainFlags& values);
+/// Checks the flags against each other; what describes an adapter is then what the one of --adapter
+/// has. Throws ConfigError where flags are missing, contradict each other or would be ignored,
+/// IoError and FormatError where that adapter cannot be read.
+void settle_train_flags(Flags& flags, TrainFlags& values);
 
 /// What --lora-r and its like say.
 peft::LoraConfig lora_config(const TrainFlags& values);

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "graft/io/safetensors.h"
 #include "graft/tests/workflows/workflow.h"
 
 using namespace graft;
@@ -105,6 +106,11 @@ TEST_CASE("bad targets: one that matches nothing names the nearest; bad patterns
   check_refused(scratch, with(run, "--target-modules", "re:nothing"), 2, {"nothing"});
   check_refused(scratch, with(run, "--exclude-modules", "lm_haed"), 2, {"lm_haed"});
   check_refused(scratch, with(run, "--target-modules", ","), 2, {"--target-modules is empty"});
+  check_refused(scratch, with(run, "--exclude-modules", ","), 2, {"--exclude-modules is empty"});
+  check_refused(scratch, with(run, "--target-modules", "re:.*(q_proj"), 2, {"--target-modules: "});
+  check_refused(scratch, with(run, "--exclude-modules", "re:["), 2, {"--exclude-modules: "});
+  const CommandResult all = run_graft(with(run, "--target-modules", "ALL-Linear"));
+  check_exit(all, 0);  // PEFT takes it in any case
 }
 
 TEST_CASE("bad adapter: of another model, with another tensor, without its tensors, or none") {
@@ -131,8 +137,6 @@ TEST_CASE("bad flags: contradictions are named") {
       "--out", scratch / "out"};
   check_refused(scratch, with(run, "--epochs", "2"), 2, {"--epochs and --max-steps"});
   check_refused(scratch, with(run, "--method", "full"), 2, {"--lora-r", "--method full"});
-  check_refused(scratch, with(run, "--adapter", golden("lora_runs/q_v/initial")), 2,
-                {"--lora-r", "--adapter"});
   check_refused(scratch, joined(plain, {"--eval-steps", "2"}), 2, {"--val-data"});
   check_refused(scratch, joined(plain, {"--early-stop", "2"}), 2, {"--early-stop"});
   check_refused(scratch, joined(plain, {"--keep-best"}), 2, {"--keep-best"});
@@ -142,6 +146,140 @@ TEST_CASE("bad flags: contradictions are named") {
   check_refused(scratch, joined(plain, {"--resume", "--overwrite"}), 2, {"--overwrite"});
   check_refused(scratch, joined(plain, {"--val-split", "0.001", "--max-seq-len", "1"}), 2,
                 {"--max-seq-len"});
+}
+
+TEST_CASE("bad flags: those that would be ignored are refused") {
+  const TemporaryFolder scratch;
+  const Arguments plain = {
+      "train", "--model",      golden("models/gqa"), "--data", golden("lora_runs/data.jsonl"),
+      "--out", scratch / "out"};
+  const auto refused = [&](const Arguments& more, const std::vector<std::string>& parts) {
+    check_refused(scratch, joined(plain, more), 2, parts);
+  };
+  refused({"--optim", "sgd", "--adam-betas", "0.9,0.99"}, {"--adam-betas is for adamw", "sgd"});
+  refused({"--keep-best", "--val-split", "0.2"}, {"--keep-best", "--eval-steps"});
+  refused({"--raw"}, {"--raw", "input_ids/labels"});
+  for (const char* flag : {"--val-data", "--adapter", "--target-modules", "--exclude-modules",
+                           "--adam-betas", "--config", "--plugin"})
+    refused({flag, ""}, {std::string(flag) + " is empty"});
+  write(scratch / "c.toml", "method = 'full'\nlora-r = 4\n");
+  refused({"--config", scratch / "c.toml"}, {"--lora-r describes an adapter"});
+  write(scratch / "c.toml", "optim = 'sgd'\nadam-betas = '0.9,0.99'\n");
+  refused({"--config", scratch / "c.toml"}, {"--adam-betas is for adamw"});
+}
+
+TEST_CASE("bad flags: values that make no sense are refused") {
+  const TemporaryFolder scratch;
+  const Arguments plain = {
+      "train", "--model",      golden("models/gqa"), "--data", golden("lora_runs/data.jsonl"),
+      "--out", scratch / "out"};
+  const auto refused = [&](const std::string& flag, const std::string& value,
+                           const std::string& expected) {
+    check_refused(scratch, joined(plain, {flag, value}), 2,
+                  {flag + " is '" + value + "', expected " + expected});
+  };
+  refused("--lora-alpha", "0", "a number above 0");
+  refused("--lora-alpha", "-16", "a number above 0");
+  refused("--lora-r", "-1", "a whole number from 1");
+  refused("--lora-dropout", "1", "a number of at least 0 and below 1");
+  refused("--epochs", "0", "a number above 0 and at most");
+  refused("--max-steps", "0", "a whole number from 1");
+}
+
+TEST_CASE("bad flags: of the adapter that is continued, nothing can be changed") {
+  const TemporaryFolder scratch;
+  const Arguments plain = {
+      "train", "--model",       golden("models/gqa"), "--data", golden("lora_runs/data.jsonl"),
+      "--out", scratch / "out", "--max-steps",        "1"};
+  const std::string adapter = golden("lora_runs/q_v/initial");  // rank 4, alpha 8, q_proj v_proj
+  const auto refused = [&](const Arguments& more, const std::vector<std::string>& parts) {
+    check_refused(scratch, joined(plain, more), 2, parts);
+  };
+  refused({"--adapter", adapter, "--lora-r", "8"}, {"--lora-r is '8'", "has '4'"});
+  refused({"--adapter", adapter, "--use-rslora"}, {"--use-rslora is 'true'", "has 'false'"});
+  refused({"--adapter", adapter, "--target-modules", "q_proj"}, {"has 'q_proj,v_proj'"});
+  refused({"--adapter", adapter, "--exclude-modules", "q_proj"}, {"--exclude-modules", "has ''"});
+  refused({"--adapter", "mine=" + adapter}, {"'mine=", "give --adapter " + adapter});
+  write(scratch / "c.toml", "lora-r = 8\nadapter = ['" + adapter + "']\n");
+  refused({"--config", scratch / "c.toml"}, {"--lora-r is '8'", "has '4'"});
+  // The same as the adapter has is no contradiction; what is typed wins over the file.
+  write(scratch / "c.toml", "lora-r = 8\ntarget-modules = 'all-linear'\n");
+  check_exit(run_graft(joined(plain, {"--config", scratch / "c.toml", "--adapter", adapter,
+                                      "--lora-alpha", "8"})),
+             0);
+  const auto record = nlohmann::json::parse(content_of(scratch / "out" / "run.json"));
+  const auto& settings = record["settings"];
+  CHECK(settings["lora-r"] == 4);
+  CHECK(settings["lora-alpha"] == 8);
+  CHECK(settings["target-modules"] == "q_proj,v_proj");
+  CHECK(settings["exclude-modules"].is_null());
+  // And the record repeats the run.
+  check_exit(
+      run_graft({"train", "--config", scratch / "out" / "run.toml", "--out", scratch / "again"}),
+      0);
+  CHECK(content_of(scratch / "again" / "adapter_model.safetensors") ==
+        content_of(scratch / "out" / "adapter_model.safetensors"));
+}
+
+TEST_CASE("settings: what does not apply is not recorded, and the record repeats the run") {
+  const TemporaryFolder scratch;
+  check_exit(run_graft({"train", "--model", golden("models/gqa"), "--data",
+                        golden("lora_runs/data.jsonl"), "--out", scratch / "out", "--max-steps",
+                        "1", "--method", "full", "--optim", "sgd"}),
+             0);
+  const auto record = nlohmann::json::parse(content_of(scratch / "out" / "run.json"));
+  for (const char* name : {"lora-r", "lora-alpha", "target-modules", "use-rslora", "adam-betas"})
+    CHECK_MESSAGE(record["settings"][name].is_null(), name);
+  const std::string toml = scratch / "out" / "run.toml";
+  check_exit(run_graft({"train", "--config", toml, "--out", scratch / "again"}), 0);
+  check_exit(run_graft({"train", "--resume", "--out", scratch / "out"}), 0);
+}
+
+TEST_CASE("long samples: more tokens than the model has positions are a warning") {
+  const TemporaryFolder scratch;
+  std::string ids = "1";
+  for (int i = 0; i < 79; ++i)
+    ids += ", 2";
+  write(scratch / "data.jsonl",
+        "{\"input_ids\": [" + ids + "]}\n{\"input_ids\": [" + ids + ", 3]}\n" + good_line);
+  const std::string model = golden("models/gqa"), data = scratch / "data.jsonl";
+  const std::string warning = "graft: warning: " + data +
+                              ": 2 samples are longer than the 64 positions that the model "
+                              "was made for (the longest has 81 tokens)";
+  const auto warned = [&](const Arguments& arguments) {
+    const CommandResult result = run_graft(joined(arguments, {"--model", model, "--data", data}));
+    check_exit(result, 0);
+    return result.err;
+  };
+  const Arguments train = {"train", "--out", scratch / "out", "--max-steps", "1", "--dry-run"};
+  check_contains(warned(train), warning + "; --max-seq-len 64 cuts them");
+  check_contains(warned({"eval"}), warning + "; --max-seq-len 64 cuts them");
+  check_contains(warned({"logits", "--out", scratch / "l.safetensors"}), warning);
+  CHECK(warned(joined(train, {"--max-seq-len", "64"})).find("warning") == std::string::npos);
+}
+
+TEST_CASE("eval: a perplexity beyond all numbers is inf, and null as JSON") {
+  const TemporaryFolder scratch;
+  const fs::path model = copied_model(scratch);
+  std::vector<io::NamedTensor> tensors;
+  {
+    const io::SafetensorsFile file(golden("models/gqa/model.safetensors"));
+    for (const std::string& name : file.names()) {
+      Tensor tensor = file.load(name).clone();
+      if (name == "model.norm.weight")
+        for (float& value : tensor.span<float>())
+          value = 1e5;
+      tensors.push_back({name, tensor});
+    }
+  }
+  io::write_safetensors(model / "model.safetensors", tensors);
+  const Arguments eval = {"eval", "--model", model, "--data", golden("lora_runs/data.jsonl")};
+  const CommandResult text = run_graft(eval);
+  check_exit(text, 0);
+  check_contains(text.out, "perplexity inf");
+  const auto json = json_of(run_graft(joined(eval, {"--json"})));
+  CHECK(json["loss"].get<double>() > 709);
+  CHECK(json["perplexity"].is_null());
 }
 
 TEST_CASE("bad flags: what this version does not do is refused by name") {
