@@ -19,7 +19,8 @@ struct DatasetOptions {
   /// What becomes of longer ones. Default: plain text is split, others lose their end. Plain text
   /// cannot be treated otherwise.
   std::optional<Overlong> overlong = std::nullopt;
-  /// Prompts and answers are joined without the chat template; eos is appended.
+  /// Prompts and answers are joined without the chat template; eos is appended. A ConfigError for
+  /// records that have none, or are lists of messages.
   bool raw = false;
   /// Names of a file's own keys by the names graft knows: {"prompt", "query"}.
   std::map<std::string, std::string> columns = {};

@@ -56,6 +56,10 @@ RecordDecoder::RecordDecoder(const RecordReader& file, const Record& first,
       " is plain text, which is split into samples of --max-seq-len; there is no "
       "--overlong ",
       name_of(*options_.overlong));
+  GRAFT_CHECK(!options_.raw || (has_turns(format_) && !needs_template(format_)), ConfigError,
+              "data: ", file_, " has ", name_of(format_),
+              " records, for which there is no --raw: it joins prompts and answers without the "
+              "chat template");
   const bool may_use_template = has_turns(format_) && !options_.raw;
   if (needs_template(format_) ||
       (may_use_template && tokenizer_->chat_templates().contains("default")))
