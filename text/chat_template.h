@@ -1,12 +1,13 @@
 // ChatTemplate: renders a conversation the way a model was trained to read it.
 //
-// Interprets the part of Jinja2 that published chat templates use, with the settings transformers
-// gives it (trim_blocks, lstrip_blocks, loop controls, `{% generation %}`, raise_exception,
-// strftime_now). What is not supported is refused by name when the template is read, never rendered
-// differently. Templates come out of files: steps, depth and output are limited. Immutable, safe to
-// use from several threads.
+// Interprets Jinja2 with the settings transformers gives it (trim_blocks, lstrip_blocks, loop
+// controls, the sandbox, `{% generation %}`, raise_exception, strftime_now). What is not supported,
+// above all other templates ({% include %}, {% import %}, {% extends %}), is refused by name, never
+// rendered differently. Templates come out of files: steps, depth and output are limited.
+// Immutable, safe to use from several threads.
 #pragma once
 
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,6 +28,8 @@ struct RenderOptions {
   /// An object with more variables of the template, such as bos_token or tools; nullptr for none.
   /// It outlives the call. `messages` and `add_generation_prompt` are not replaced by it.
   const io::Json* variables = nullptr;
+  /// The local time of strftime_now; nullptr for the present one. It outlives the call.
+  const std::tm* now = nullptr;
 };
 
 /// A rendered conversation.

@@ -1,13 +1,14 @@
 // Running a chat template.
 #pragma once
 
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "graft/text/byte_range.h"
-#include "graft/text/jinja_ast.h"
+#include "graft/text/jinja/syntax.h"
 
 namespace graft::text::jinja {
 
@@ -16,9 +17,10 @@ struct RunResult {
   std::vector<ByteRange> generation;  ///< what {% generation %} blocks wrote
 };
 
-/// Runs the template; of variables of one name the last counts. Throws FormatError with `name` and
-/// the line where it goes wrong or exceeds the limits of steps and output.
+/// Runs the template at local time `now`; of variables of one name the last counts. Throws
+/// FormatError with `name` and the line where it goes wrong or exceeds the limits of steps, depth
+/// and output.
 RunResult run(const Template& source, std::string_view name,
-              std::vector<std::pair<std::string, Value>> variables);
+              std::vector<std::pair<std::string, Value>> variables, const std::tm& now);
 
 }  // namespace graft::text::jinja

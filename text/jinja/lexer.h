@@ -2,7 +2,7 @@
 //
 // White space around tags is dealt with here, as Jinja2 does with trim_blocks and lstrip_blocks:
 // the newline after a block tag and the blanks before one on its line go, "-" takes all white space
-// on its side, "+" keeps it.
+// on its side, "+" keeps it. Raw blocks become plain text, comments nothing.
 #pragma once
 
 #include <string>
