@@ -1,5 +1,6 @@
 #include "graft/cli/run_record.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "graft/cli/adapted_modules.h"
@@ -180,8 +181,9 @@ std::optional<train::Evaluation> recorded_validation_before(const std::filesyste
     return std::nullopt;  // the run has no validation
   try {
     const io::JsonObject object(before, (folder / "run.json").string());
-    return train::Evaluation{.loss = object.number("loss"),
-                             .perplexity = object.number("perplexity"),
+    const double loss = object.number("loss");
+    return train::Evaluation{.loss = loss,
+                             .perplexity = std::exp(loss),  // null in the file where it is inf
                              .tokens = object.integer("tokens"),
                              .samples = object.integer("samples")};
   } catch (const FormatError&) {

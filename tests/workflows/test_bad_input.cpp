@@ -258,21 +258,19 @@ TEST_CASE("long samples: more tokens than the model has positions are a warning"
   CHECK(warned(joined(train, {"--max-seq-len", "64"})).find("warning") == std::string::npos);
 }
 
-TEST_CASE("eval: a perplexity beyond all numbers is inf, and null as JSON") {
+TEST_CASE("perplexity: one beyond all numbers is inf, and null as JSON") {
   const TemporaryFolder scratch;
-  const fs::path model = copied_model(scratch);
+  const fs::path model = copied_model(scratch), weights = model / "model.safetensors";
   std::vector<io::NamedTensor> tensors;
   {
-    const io::SafetensorsFile file(golden("models/gqa/model.safetensors"));
-    for (const std::string& name : file.names()) {
-      Tensor tensor = file.load(name).clone();
-      if (name == "model.norm.weight")
-        for (float& value : tensor.span<float>())
-          value = 1e5;
-      tensors.push_back({name, tensor});
-    }
+    const io::SafetensorsFile file(weights, io::Access::read);
+    for (const std::string& name : file.names())
+      tensors.push_back({name, file.load(name)});
   }
-  io::write_safetensors(model / "model.safetensors", tensors);
+  for (auto& [name, tensor] : tensors)
+    if (name == "model.norm.weight")
+      tensor = Tensor::full(tensor.shape(), 1e5);
+  io::write_safetensors(weights, tensors);
   const Arguments eval = {"eval", "--model", model, "--data", golden("lora_runs/data.jsonl")};
   const CommandResult text = run_graft(eval);
   check_exit(text, 0);
@@ -280,6 +278,18 @@ TEST_CASE("eval: a perplexity beyond all numbers is inf, and null as JSON") {
   const auto json = json_of(run_graft(joined(eval, {"--json"})));
   CHECK(json["loss"].get<double>() > 709);
   CHECK(json["perplexity"].is_null());
+  // A run that goes on remembers what it was before.
+  const Arguments run = joined(
+      with(with(short_run(scratch / "out"), "--model", model), "--learning-rate", "0"), {"--json"});
+  const auto before = json_of(run_graft(run))["validation_before"];
+  CHECK(before["perplexity"].is_null());
+  const fs::path out = scratch / "out";
+  fs::remove_all(out / "checkpoints" / "step-12");
+  auto record = nlohmann::json::parse(content_of(out / "run.json"));
+  record.erase("result");
+  write(out / "run.json", record.dump());
+  const auto again = json_of(run_graft({"train", "--resume", "--out", out, "--json"}));
+  CHECK(again["validation_before"] == before);
 }
 
 TEST_CASE("bad flags: what this version does not do is refused by name") {
