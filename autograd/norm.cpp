@@ -17,4 +17,15 @@ Variable rms_norm(const Variable& x, const Variable& weight, double eps) {
                 });
 }
 
+Variable layer_norm(const Variable& x, const Variable& weight, const Variable& bias, double eps) {
+  auto [y, mean, rstd] = ops::layer_norm(x.value(), weight.value(), bias.value(), eps);
+  return record("layer_norm", std::move(y), {x, weight, bias},
+                [x = save(x), weight = save(weight), mean = save(mean), rstd = save(rstd)](
+                    const Grads& dy, Needs needs) -> Grads {
+                  auto [dx, dweight, dbias] = ops::layer_norm_backward(
+                      dy[0], *x, *weight, {{}, *mean, *rstd}, needs[1] || needs[2]);
+                  return {std::move(dx), std::move(dweight), std::move(dbias)};
+                });
+}
+
 }  // namespace graft

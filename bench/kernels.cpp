@@ -120,6 +120,15 @@ void rms_norm(benchmark::State& state) {
 }
 BENCHMARK(rms_norm)->UseRealTime();
 
+void layer_norm(benchmark::State& state) {
+  const Tensor x = numbers({2048, 576}, 1);
+  const Tensor weight = numbers({576}, 2);
+  for (auto _ : state)
+    benchmark::DoNotOptimize(ops::layer_norm(x, weight, weight, 1e-5));
+  count_bytes(state, 2 * x.nbytes());
+}
+BENCHMARK(layer_norm)->UseRealTime();
+
 void swiglu(benchmark::State& state) {
   const Tensor gate = numbers({2048, 1536}, 1);
   const Tensor up = numbers({2048, 1536}, 2);

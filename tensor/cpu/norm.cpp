@@ -14,6 +14,17 @@ namespace {
 /// summation.
 constexpr int64_t row_block = 32;
 
+/// y (width) = Σ over blocks, in order, of partial sums (blocks, width).
+template <class C, class T>
+void add_blocks(const std::vector<C>& partial, T* y, int64_t width) {
+  for (int64_t j = 0; j < width; ++j) {
+    C total = 0;
+    for (size_t i = static_cast<size_t>(j); i < partial.size(); i += static_cast<size_t>(width))
+      total += partial[i];
+    y[j] = T(total);
+  }
+}
+
 KernelStatus rms_norm(const RmsNormArgs& args) {
   if (!contiguous(args.x, args.weight, args.y, args.rstd) || args.weight.dtype != args.x.dtype)
     return KernelStatus::unsupported;
@@ -69,14 +80,89 @@ KernelStatus rms_norm_backward(const RmsNormBackwardArgs& args) {
           dweight[j] += static_cast<C>(dy[j]) * static_cast<C>(x[j]) * rstd;
       }
     });
-    if (!args.dweight)
-      return KernelStatus::done;
-    for (int64_t j = 0; j < width; ++j) {
-      C total = 0;
-      for (int64_t b = 0; b < blocks; ++b)
-        total += partial[static_cast<size_t>(b * width + j)];
-      args.dweight.as<T>()[j] = T(total);
-    }
+    if (args.dweight)
+      add_blocks(partial, args.dweight.as<T>(), width);
+    return KernelStatus::done;
+  });
+}
+
+KernelStatus layer_norm(const LayerNormArgs& args) {
+  if (!contiguous(args.x, args.weight, args.bias, args.y, args.mean, args.rstd) ||
+      args.weight.dtype != args.x.dtype || args.bias.dtype != args.x.dtype)
+    return KernelStatus::unsupported;
+  return visit_float(args.x.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const int64_t width = args.x.sizes[1];
+    const T* weight = args.weight.as<T>();
+    const T* bias = args.bias.as<T>();
+    parallel_for(args.x.sizes[0], row_block, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const T* x = args.x.as<T>() + row * width;
+        T* y = args.y.as<T>() + row * width;
+        C sum = 0;
+        for (int64_t j = 0; j < width; ++j)
+          sum += static_cast<C>(x[j]);
+        const C mean = sum / static_cast<C>(width);
+        // Squares of differences: mean(x²) - mean² would cancel where the mean is large.
+        C squares = 0;
+        for (int64_t j = 0; j < width; ++j)
+          squares += (static_cast<C>(x[j]) - mean) * (static_cast<C>(x[j]) - mean);
+        const C rstd = 1 / std::sqrt(squares / static_cast<C>(width) + static_cast<C>(args.eps));
+        args.mean.as<C>()[row] = mean;
+        args.rstd.as<C>()[row] = rstd;
+        for (int64_t j = 0; j < width; ++j)
+          y[j] = T((static_cast<C>(x[j]) - mean) * rstd * static_cast<C>(weight[j]) +
+                   static_cast<C>(bias[j]));
+      }
+    });
+    return KernelStatus::done;
+  });
+}
+
+/// With n = (x - mean) · rstd: dx = rstd (dn - mean(dn) - n · mean(dn · n)), dn = dy · weight;
+/// dweight = Σ rows dy · n, dbias = Σ rows dy.
+KernelStatus layer_norm_backward(const LayerNormBackwardArgs& args) {
+  if (!contiguous(args.dy, args.x, args.weight, args.mean, args.rstd, args.dx))
+    return KernelStatus::unsupported;
+  return visit_float(args.x.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const int64_t rows = args.x.sizes[0];
+    const int64_t width = args.x.sizes[1];
+    const int64_t blocks = (rows + row_block - 1) / row_block;
+    const T* weight = args.weight.as<T>();
+    std::vector<C> of_weight(args.dweight ? static_cast<size_t>(blocks * width) : 0);
+    std::vector<C> of_bias(args.dbias ? static_cast<size_t>(blocks * width) : 0);
+    parallel_for(rows, row_block, [&](int64_t begin, int64_t end) {
+      const int64_t first = begin / row_block * width;
+      for (int64_t row = begin; row < end; ++row) {
+        const T* dy = args.dy.as<T>() + row * width;
+        const T* x = args.x.as<T>() + row * width;
+        T* dx = args.dx.as<T>() + row * width;
+        const C mean = args.mean.as<C>()[row];
+        const C rstd = args.rstd.as<C>()[row];
+        C sum = 0;
+        C dot = 0;
+        for (int64_t j = 0; j < width; ++j) {
+          const C dn = static_cast<C>(dy[j]) * static_cast<C>(weight[j]);
+          sum += dn;
+          dot += dn * (static_cast<C>(x[j]) - mean);
+        }
+        const C shift = sum / static_cast<C>(width);
+        const C slope = dot * rstd * rstd / static_cast<C>(width);
+        for (int64_t j = 0; j < width; ++j)
+          dx[j] = T(rstd * (static_cast<C>(dy[j]) * static_cast<C>(weight[j]) - shift -
+                            (static_cast<C>(x[j]) - mean) * slope));
+        for (int64_t j = 0; args.dweight && j < width; ++j)
+          of_weight[static_cast<size_t>(first + j)] +=
+              static_cast<C>(dy[j]) * (static_cast<C>(x[j]) - mean) * rstd;
+        for (int64_t j = 0; args.dbias && j < width; ++j)
+          of_bias[static_cast<size_t>(first + j)] += static_cast<C>(dy[j]);
+      }
+    });
+    if (args.dweight)
+      add_blocks(of_weight, args.dweight.as<T>(), width);
+    if (args.dbias)
+      add_blocks(of_bias, args.dbias.as<T>(), width);
     return KernelStatus::done;
   });
 }
@@ -86,6 +172,8 @@ KernelStatus rms_norm_backward(const RmsNormBackwardArgs& args) {
 void register_norm(Registry& registry) {
   registry.add<rms_norm>(rms_norm_slot, DeviceKind::cpu);
   registry.add<rms_norm_backward>(rms_norm_backward_slot, DeviceKind::cpu);
+  registry.add<layer_norm>(layer_norm_slot, DeviceKind::cpu);
+  registry.add<layer_norm_backward>(layer_norm_backward_slot, DeviceKind::cpu);
 }
 
 }  // namespace graft::cpu_kernels

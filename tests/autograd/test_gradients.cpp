@@ -117,6 +117,14 @@ TEST_CASE("gradcheck: rms_norm, with and without a gradient for the weight") {
   check(norm, {leaf({3, 5}, 1), frozen({5}, 2)});
 }
 
+TEST_CASE("gradcheck: layer_norm, with and without gradients for weight and bias") {
+  const auto norm = [](const Inputs& x) { return layer_norm(x[0], x[1], x[2], 1e-5); };
+  check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2), leaf({5}, 3)});
+  check(norm, {leaf({3, 5}, 1), frozen({5}, 2), leaf({5}, 3)});
+  check(norm, {leaf({3, 5}, 1), frozen({5}, 2), frozen({5}, 3)});
+  check(norm, {frozen({3, 5}, 1), leaf({5}, 2), leaf({5}, 3)});
+}
+
 TEST_CASE("gradcheck: rope") {
   const Tensor positions = Tensor::from<int64_t>({0, 1, 2, 7, 8, 9}, {2, 3});
   const auto tables = ops::rope_tables(positions, {1.0, 0.1}, DType::f64);

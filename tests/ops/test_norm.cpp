@@ -1,6 +1,8 @@
 #include <cmath>
 
+#include "graft/tensor/copy.h"
 #include "graft/tensor/norm.h"
+#include "graft/tensor/pointwise.h"
 #include "graft/tests/support/kernels.h"
 #include "graft/tests/support/test.h"
 #include "graft/tests/support/threads.h"
@@ -42,6 +44,77 @@ TEST_CASE("rms_norm: the bits do not depend on the number of threads, forward or
     const auto [dx, dweight] = ops::rms_norm_backward(dy, x, weight, rstd, true);
     return std::vector<Tensor>{y, dx, dweight};
   });
+}
+
+TEST_CASE("layer_norm: agrees with the definition for every dtype, also far from zero") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
+    for (const double shift : {0.0, 100.0}) {
+      const Tensor x = ops::add(test::random_tensor({3, 40, 17}, 1, DType::f64),
+                                Tensor::full({3, 40, 17}, shift, DType::f64))
+                           .to(dtype);
+      const Tensor weight = test::random_tensor({17}, 2, dtype);
+      const Tensor bias = test::random_tensor({17}, 3, dtype);
+      const auto xs = x.to_vector(), weights = weight.to_vector(), biases = bias.to_vector();
+      Tensor expected = Tensor::empty(x.shape(), DType::f64);
+      for (size_t row = 0; row < 120; ++row) {
+        double mean = 0, squares = 0;
+        for (size_t j = 0; j < 17; ++j)
+          mean += xs[row * 17 + j] / 17;
+        for (size_t j = 0; j < 17; ++j)
+          squares += (xs[row * 17 + j] - mean) * (xs[row * 17 + j] - mean);
+        for (size_t j = 0; j < 17; ++j)
+          expected.data<double>()[row * 17 + j] =
+              (xs[row * 17 + j] - mean) * weights[j] / std::sqrt(squares / 17 + 1e-5) + biases[j];
+      }
+      // One rounding of results up to about 9; in f32 the mean of numbers near 100 has an error of
+      // half an ulp, 4e-6.
+      const double tolerance = dtype == DType::f64   ? 1e-12
+                               : dtype == DType::f32 ? (shift == 0 ? 4e-6 : 4e-5)
+                               : dtype == DType::f16 ? 0x1p-8
+                                                     : 0x1p-5;
+      CAPTURE(dtype);
+      CAPTURE(shift);
+      test::for_each_kernel(layer_norm_slot, [&] {
+        CHECK(test::max_difference(ops::layer_norm(x, weight, bias, 1e-5).y, expected) < tolerance);
+      });
+    }
+  }
+}
+
+TEST_CASE("layer_norm: the bits do not depend on the number of threads, forward or backward") {
+  const Tensor x = test::random_tensor({200, 33}, 1);
+  const Tensor weight = test::random_tensor({33}, 2);
+  const Tensor dy = test::random_tensor({200, 33}, 3);
+  test::check_threads_agree([&] {
+    const auto forward = ops::layer_norm(x, weight, weight, 1e-5);
+    const auto [dx, dweight, dbias] = ops::layer_norm_backward(dy, x, weight, forward, true);
+    return std::vector<Tensor>{forward.y, dx, dweight, dbias};
+  });
+}
+
+TEST_CASE("layer_norm: bf16 gradients of weight and bias are summed in f32 and rounded once") {
+  // Rows of -1 and 1 are their own normalisation. Added up in bf16, a sum of ones stops at 256.
+  Tensor x = Tensor::full({512, 2}, 1, DType::bf16);
+  Tensor left = x.slice(1, 0, 1);
+  ops::fill_(left, -1);
+  const Tensor one = Tensor::full({2}, 1, DType::bf16);
+  const auto forward = ops::layer_norm(x, one, one, 0);
+  const auto grads = ops::layer_norm_backward(x, x, one, forward, true);
+  CHECK(grads.dweight.to_vector() == std::vector<double>{512, 512});
+  CHECK(grads.dbias.to_vector() == std::vector<double>{-512, 512});
+}
+
+TEST_CASE("layer_norm: an empty tensor stays empty, a wrong weight or bias is named") {
+  const Tensor three = Tensor::zeros({3}), four = Tensor::zeros({4});
+  CHECK(ops::layer_norm(Tensor::empty({0, 4}), four, four, 1e-5).y.shape() == Shape{0, 4});
+  const auto message = [](const Tensor& weight, const Tensor& bias) {
+    return test::message_of<Error>([&] {
+      ops::layer_norm(Tensor::zeros({2, 4}), weight, bias, 1e-5);
+    });
+  };
+  test::check_contains(message(three, four), "layer_norm: weight is (3), (4) expected");
+  test::check_contains(message(four, three), "layer_norm: bias is (3), (4) expected");
+  test::check_contains(message(four, four.to(DType::f64)), "layer_norm: bias is f64, f32 expected");
 }
 
 TEST_CASE("rms_norm: an empty tensor stays empty, a wrong weight is named") {
