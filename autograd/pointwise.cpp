@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "graft/autograd/tape.h"
-#include "graft/tensor/pointwise.h"
 #include "graft/tensor/reduce.h"
 
 namespace graft {
@@ -33,6 +32,21 @@ Variable swiglu(const Variable& gate, const Variable& up) {
                 [gate = save(gate), up = save(up)](const Grads& dy, Needs) -> Grads {
                   auto [dgate, dup] = ops::swiglu_backward(dy[0], *gate, *up);
                   return {std::move(dgate), std::move(dup)};
+                });
+}
+
+Variable geglu(const Variable& gate, const Variable& up, GeluKind kind) {
+  return record("geglu", ops::geglu(gate.value(), up.value(), kind), {gate, up},
+                [gate = save(gate), up = save(up), kind](const Grads& dy, Needs) -> Grads {
+                  auto [dgate, dup] = ops::geglu_backward(dy[0], *gate, *up, kind);
+                  return {std::move(dgate), std::move(dup)};
+                });
+}
+
+Variable gelu(const Variable& x, GeluKind kind) {
+  return record("gelu", ops::gelu(x.value(), kind), {x},
+                [x = save(x), kind](const Grads& dy, Needs) -> Grads {
+                  return {ops::gelu_backward(dy[0], *x, kind)};
                 });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "graft/autograd/variable.h"
+#include "graft/tensor/pointwise.h"
 
 namespace graft {
 
@@ -13,6 +14,10 @@ Variable mul(const Variable& a, const Variable& b);
 Variable scale(const Variable& x, double factor);
 /// silu(gate) · up.
 Variable swiglu(const Variable& gate, const Variable& up);
+/// gelu(gate) · up.
+Variable geglu(const Variable& gate, const Variable& up, GeluKind kind);
+/// gelu(x), elementwise.
+Variable gelu(const Variable& x, GeluKind kind);
 /// x in another floating dtype, rounded once; x itself where it has that dtype already.
 Variable to(const Variable& x, DType dtype);
 /// Σ x, a scalar of x's dtype.

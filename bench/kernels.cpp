@@ -138,6 +138,25 @@ void swiglu(benchmark::State& state) {
 }
 BENCHMARK(swiglu)->UseRealTime();
 
+void geglu(benchmark::State& state) {
+  const Tensor gate = numbers({2048, 1536}, 1);
+  const Tensor up = numbers({2048, 1536}, 2);
+  const auto kind = static_cast<GeluKind>(state.range(0));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(ops::geglu(gate, up, kind));
+  count_bytes(state, 3 * gate.nbytes());
+}
+BENCHMARK(geglu)->ArgName("tanh")->Arg(0)->Arg(1)->UseRealTime();
+
+void gelu(benchmark::State& state) {
+  const Tensor x = numbers({2048, 2048}, 1);
+  const auto kind = static_cast<GeluKind>(state.range(0));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(ops::gelu(x, kind));
+  count_bytes(state, 2 * x.nbytes());
+}
+BENCHMARK(gelu)->ArgName("tanh")->Arg(0)->Arg(1)->UseRealTime();
+
 void cross_entropy(benchmark::State& state) {
   const Tensor logits = numbers({256, 49152}, 1);
   const Tensor labels = Tensor::full({256}, 7, DType::i64);

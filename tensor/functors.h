@@ -20,4 +20,38 @@ struct Silu {
   }
 };
 
+/// x · Φ(x), Φ the distribution function of the normal distribution (Hendrycks and Gimpel 2016,
+/// arXiv:1606.08415): "gelu" in configurations.
+struct Gelu {
+  template <class T>
+  GRAFT_HD static T forward(T x) {
+    return T(0.5) * x * (T(1) + std::erf(x * T(0.70710678118654752440)));
+  }
+  template <class T>
+  GRAFT_HD static T backward(T dy, T x) {
+    const T cumulated = T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440)));
+    const T density = T(0.39894228040143267794) * std::exp(T(-0.5) * x * x);
+    return dy * (cumulated + x * density);
+  }
+};
+
+/// Gelu with Φ(x) taken as (1 + tanh(sqrt(2/π) (x + 0.044715 x³))) / 2: "gelu_new" and
+/// "gelu_pytorch_tanh" in configurations.
+struct GeluTanh {
+  template <class T>
+  GRAFT_HD static T forward(T x) {
+    return T(0.5) * x * (T(1) + std::tanh(inner(x)));
+  }
+  template <class T>
+  GRAFT_HD static T backward(T dy, T x) {
+    const T tanh = std::tanh(inner(x));
+    const T slope = T(0.79788456080286535588) * (T(1) + T(3 * 0.044715) * x * x);
+    return dy * T(0.5) * (T(1) + tanh + x * (T(1) - tanh * tanh) * slope);
+  }
+  template <class T>
+  GRAFT_HD static T inner(T x) {
+    return T(0.79788456080286535588) * (x + T(0.044715) * x * x * x);
+  }
+};
+
 }  // namespace graft

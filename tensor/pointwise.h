@@ -1,4 +1,4 @@
-// Elementwise arithmetic on tensors of equal shape, and the gated activation of the MLP.
+// Elementwise arithmetic on tensors of equal shape, and the activations of the MLP, gated and not.
 #pragma once
 
 #include "graft/tensor/slot.h"
@@ -27,11 +27,35 @@ struct SwigluArgs {
 struct SwigluBackwardArgs {
   TensorView dy, gate, up, dgate, dup;
 };
+/// Which gelu: Gelu or GeluTanh of tensor/functors.h.
+enum class GeluKind : int32_t { exact = 0, tanh };
+/// y = gelu(x).
+struct GeluArgs {
+  TensorView x, y;
+  GeluKind kind;
+};
+struct GeluBackwardArgs {
+  TensorView dy, x, dx;
+  GeluKind kind;
+};
+/// y = gelu(gate) · up.
+struct GegluArgs {
+  TensorView gate, up, y;
+  GeluKind kind;
+};
+struct GegluBackwardArgs {
+  TensorView dy, gate, up, dgate, dup;
+  GeluKind kind;
+};
 extern Slot<AddArgs> add_slot;
 extern Slot<MulArgs> mul_slot;
 extern Slot<ScaleArgs> scale_slot;
 extern Slot<SwigluArgs> swiglu_slot;
 extern Slot<SwigluBackwardArgs> swiglu_backward_slot;
+extern Slot<GeluArgs> gelu_slot;
+extern Slot<GeluBackwardArgs> gelu_backward_slot;
+extern Slot<GegluArgs> geglu_slot;
+extern Slot<GegluBackwardArgs> geglu_backward_slot;
 
 namespace ops {
 
@@ -43,12 +67,19 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double factor);
 void scale_(Tensor& x, double factor);
 
-/// silu(gate) · up, elementwise (SwiGLU without its matrices; Shazeer 2020, arXiv:2002.05202).
-Tensor swiglu(const Tensor& gate, const Tensor& up);
-struct SwigluGrads {
+/// Gradients of a gated activation.
+struct GatedGrads {
   Tensor dgate, dup;
 };
-SwigluGrads swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up);
+/// silu(gate) · up, elementwise (SwiGLU without its matrices; Shazeer 2020, arXiv:2002.05202).
+Tensor swiglu(const Tensor& gate, const Tensor& up);
+GatedGrads swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up);
+/// gelu(gate) · up, elementwise (GEGLU, the same paper).
+Tensor geglu(const Tensor& gate, const Tensor& up, GeluKind kind);
+GatedGrads geglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, GeluKind kind);
+/// gelu(x), elementwise.
+Tensor gelu(const Tensor& x, GeluKind kind);
+Tensor gelu_backward(const Tensor& dy, const Tensor& x, GeluKind kind);
 
 }  // namespace ops
 }  // namespace graft

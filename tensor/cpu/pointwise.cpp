@@ -60,37 +60,88 @@ KernelStatus scale(const ScaleArgs& args) {
   });
 }
 
-KernelStatus swiglu(const SwigluArgs& args) {
+/// y = F(gate) · up, for F one of the functors.
+template <class F, class Args>
+KernelStatus gated(const Args& args) {
   if (!contiguous(args.gate, args.up, args.y))
     return KernelStatus::unsupported;
   return visit_float(args.y.dtype, [&]<class T>() {
     using C = accumulator_t<T>;
-    const T* gate = args.gate.as<T>();
-    const T* up = args.up.as<T>();
-    T* y = args.y.as<T>();
+    const T* gate = args.gate.template as<T>();
+    const T* up = args.up.template as<T>();
+    T* y = args.y.template as<T>();
     return for_each(args.y.numel(), [=](int64_t i) {
-      y[i] = T(Silu::forward(static_cast<C>(gate[i])) * static_cast<C>(up[i]));
+      y[i] = T(F::forward(static_cast<C>(gate[i])) * static_cast<C>(up[i]));
     });
   });
 }
 
-KernelStatus swiglu_backward(const SwigluBackwardArgs& args) {
+template <class F, class Args>
+KernelStatus gated_backward(const Args& args) {
   if (!contiguous(args.dy, args.gate, args.up, args.dgate, args.dup))
     return KernelStatus::unsupported;
   return visit_float(args.dy.dtype, [&]<class T>() {
     using C = accumulator_t<T>;
-    const T* dy = args.dy.as<T>();
-    const T* gate = args.gate.as<T>();
-    const T* up = args.up.as<T>();
-    T* dgate = args.dgate.as<T>();
-    T* dup = args.dup.as<T>();
+    const T* dy = args.dy.template as<T>();
+    const T* gate = args.gate.template as<T>();
+    const T* up = args.up.template as<T>();
+    T* dgate = args.dgate.template as<T>();
+    T* dup = args.dup.template as<T>();
     return for_each(args.dy.numel(), [=](int64_t i) {
       const C g = static_cast<C>(gate[i]);
       const C d = static_cast<C>(dy[i]);
-      dgate[i] = T(Silu::backward(d * static_cast<C>(up[i]), g));
-      dup[i] = T(d * Silu::forward(g));
+      dgate[i] = T(F::backward(d * static_cast<C>(up[i]), g));
+      dup[i] = T(d * F::forward(g));
     });
   });
+}
+
+/// y = F(x).
+template <class F>
+KernelStatus activation(const GeluArgs& args) {
+  if (!contiguous(args.x, args.y))
+    return KernelStatus::unsupported;
+  return visit_float(args.y.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* x = args.x.as<T>();
+    T* y = args.y.as<T>();
+    return for_each(args.y.numel(), [=](int64_t i) { y[i] = T(F::forward(static_cast<C>(x[i]))); });
+  });
+}
+
+template <class F>
+KernelStatus activation_backward(const GeluBackwardArgs& args) {
+  if (!contiguous(args.dy, args.x, args.dx))
+    return KernelStatus::unsupported;
+  return visit_float(args.dx.dtype, [&]<class T>() {
+    using C = accumulator_t<T>;
+    const T* dy = args.dy.as<T>();
+    const T* x = args.x.as<T>();
+    T* dx = args.dx.as<T>();
+    return for_each(args.dx.numel(), [=](int64_t i) {
+      dx[i] = T(F::backward(static_cast<C>(dy[i]), static_cast<C>(x[i])));
+    });
+  });
+}
+
+KernelStatus swiglu(const SwigluArgs& args) {
+  return gated<Silu>(args);
+}
+KernelStatus swiglu_backward(const SwigluBackwardArgs& args) {
+  return gated_backward<Silu>(args);
+}
+KernelStatus gelu(const GeluArgs& args) {
+  return args.kind == GeluKind::exact ? activation<Gelu>(args) : activation<GeluTanh>(args);
+}
+KernelStatus gelu_backward(const GeluBackwardArgs& args) {
+  return args.kind == GeluKind::exact ? activation_backward<Gelu>(args)
+                                      : activation_backward<GeluTanh>(args);
+}
+KernelStatus geglu(const GegluArgs& args) {
+  return args.kind == GeluKind::exact ? gated<Gelu>(args) : gated<GeluTanh>(args);
+}
+KernelStatus geglu_backward(const GegluBackwardArgs& args) {
+  return args.kind == GeluKind::exact ? gated_backward<Gelu>(args) : gated_backward<GeluTanh>(args);
 }
 
 }  // namespace
@@ -101,6 +152,10 @@ void register_pointwise(Registry& registry) {
   registry.add<scale>(scale_slot, DeviceKind::cpu);
   registry.add<swiglu>(swiglu_slot, DeviceKind::cpu);
   registry.add<swiglu_backward>(swiglu_backward_slot, DeviceKind::cpu);
+  registry.add<gelu>(gelu_slot, DeviceKind::cpu);
+  registry.add<gelu_backward>(gelu_backward_slot, DeviceKind::cpu);
+  registry.add<geglu>(geglu_slot, DeviceKind::cpu);
+  registry.add<geglu_backward>(geglu_backward_slot, DeviceKind::cpu);
 }
 
 }  // namespace graft::cpu_kernels

@@ -111,6 +111,15 @@ TEST_CASE("gradcheck: join is what split undoes") {
   }
 }
 
+TEST_CASE("gradcheck: gelu of both kinds, gated and not") {
+  for (const GeluKind kind : {GeluKind::exact, GeluKind::tanh}) {
+    check([kind](const Inputs& x) { return gelu(scale(x[0], 2), kind); }, {leaf({4, 9}, 1)});
+    const auto gated = [kind](const Inputs& x) { return geglu(x[0], x[1], kind); };
+    check(gated, {leaf({3, 5}, 1), leaf({3, 5}, 2)});
+    check(gated, {frozen({3, 5}, 1), leaf({3, 5}, 2)});
+  }
+}
+
 TEST_CASE("gradcheck: rms_norm, with and without a gradient for the weight") {
   const auto norm = [](const Inputs& x) { return rms_norm(x[0], x[1], 1e-5); };
   check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2)});
