@@ -121,7 +121,7 @@ void backward(const PanelMatrix& w, const LinearBackwardArgs& args) {
       }
       if (low_rank)
         low_rank.add(block, panel, out.data(), out.stride());
-      out.finish({});
+      out.finish(kernels, {});
     }
   };
   parallel_for(blocks.count * groups, 1, [&](int64_t begin, int64_t end) {

@@ -69,7 +69,7 @@ void forward(const PanelMatrix& w, const LinearArgs& args) {
       const ResultColumns out = columns(panel);
       if (low_rank)
         low_rank.add(block, panel, out.data(), out.stride());
-      out.finish(args.bias);
+      out.finish(kernels, args.bias);
     }
   };
   parallel_for(blocks.count * groups.count, 1, [&](int64_t begin, int64_t end) {
@@ -99,7 +99,7 @@ void forward_few_rows(const PanelMatrix& w, const LinearArgs& args) {
       }
       if (low_rank)
         low_rank.add(0, panel, out.data(), out.stride());
-      out.finish(args.bias);
+      out.finish(kernels, args.bias);
     }
   });
 }

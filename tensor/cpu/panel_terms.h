@@ -71,12 +71,17 @@ class ResultColumns {
   }
   int64_t stride() const { return in_place() ? y_.sizes[1] : panel_width; }
 
-  void finish(const TensorView& bias) const {
+  void finish(const TileKernels& kernels, const TensorView& bias) const {
     const Range columns{panel_ * panel_width, std::min(y_.sizes[1], (panel_ + 1) * panel_width)};
     if (bias)
       add_bias(bias, columns);
     if (in_place())
       return;
+    if (y_.dtype == DType::bf16 && columns.size() == panel_width) {
+      kernels.round(buffer_, rows_.size(),
+                    y_.as<uint16_t>() + rows_.begin * y_.sizes[1] + columns.begin, y_.sizes[1]);
+      return;
+    }
     visit_float(y_.dtype, [&]<class T>() {
       for (int64_t i = 0; i < rows_.size(); ++i) {
         T* to = y_.as<T>() + (rows_.begin + i) * y_.sizes[1] + columns.begin;

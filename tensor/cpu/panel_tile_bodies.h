@@ -148,6 +148,15 @@ void transpose_words(const float* x, int64_t stride, int rows, int64_t columns, 
   }
 }
 
+/// See TileKernels::round.
+void round_rows(const float* x, int64_t rows, uint16_t* out, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i, x += panel_width, out += stride) {
+#pragma GCC unroll 8
+    for (int j = 0; j < panel_width; j += Simd::lanes)
+      Simd::store_bf16(out + j, Simd::load(x + j));
+  }
+}
+
 /// See TileKernels::widen.
 void widen_pairs(const uint32_t* pairs, int64_t depth, float* out) {
   for (int64_t k = 0; k < depth; ++k, pairs += panel_width, out += 2 * panel_width) {

@@ -44,6 +44,8 @@ struct TileKernels {
   /// `rows` to `width`. Numbers of 32 bits of any kind.
   void (*transpose)(const float* x, int64_t stride, int rows, int64_t columns, int width,
                     float* out);
+  /// Rows of 32 floats as bf16: out[i stride + j] = x[32 i + j].
+  void (*round)(const float* x, int64_t rows, uint16_t* out, int64_t stride);
   /// Pairs along k (depth, 32, 2) as floats (2 depth, 32).
   void (*widen)(const uint32_t* pairs, int64_t depth, float* out);
   /// Pairs along k (depth, 32, 2) as pairs along n (2 depth, 16, 2); where there is backward_pairs.

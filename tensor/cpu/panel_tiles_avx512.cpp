@@ -12,6 +12,7 @@ const TileKernels avx512_tiles{.name = "avx512",
                                .backward = backward<Floats>,
                                .backward_pairs = nullptr,
                                .transpose = transpose_words,
+                               .round = round_rows,
                                .widen = widen_pairs,
                                .turn = nullptr};
 

@@ -41,6 +41,7 @@ const TileKernels avx512_bf16_tiles{.name = "avx512-bf16",
                                     .backward = backward<Floats>,
                                     .backward_pairs = backward<Pairs>,
                                     .transpose = transpose_words,
+                                    .round = round_rows,
                                     .widen = widen_pairs,
                                     .turn = turn_pairs};
 

@@ -12,6 +12,7 @@ const TileKernels portable_tiles{.name = "portable",
                                  .backward = backward<Floats>,
                                  .backward_pairs = nullptr,
                                  .transpose = transpose_words,
+                                 .round = round_rows,
                                  .widen = widen_pairs,
                                  .turn = nullptr};
 

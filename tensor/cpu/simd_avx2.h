@@ -69,6 +69,18 @@ struct Simd {
     const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
     return _mm256_castsi256_ps(_mm256_and_si256(load_words(x), mask));
   }
+  /// Rounded to the nearest bf16, ties to even; NaN stays NaN.
+  static void store_bf16(uint16_t* x, Float value) {
+    const __m256i words = _mm256_castps_si256(value);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(words, 16), _mm256_set1_epi32(1));
+    const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    const __m256i quiet = _mm256_or_si256(words, _mm256_set1_epi32(0x400000));
+    const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    const __m256i rounded = _mm256_blendv_epi8(_mm256_add_epi32(words, half), quiet, is_nan);
+    const __m256i high = _mm256_srli_epi32(rounded, 16);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(x), _mm256_castsi256_si128(packed));
+  }
 
  private:
   static __m256i first_lanes(int count) {

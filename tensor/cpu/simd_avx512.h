@@ -84,6 +84,17 @@ struct Simd {
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(x), mask));
   }
+  /// Rounded to the nearest bf16, ties to even; NaN stays NaN.
+  static void store_bf16(uint16_t* x, Float value) {
+    const __m512i words = _mm512_castps_si512(value);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(words, 16), _mm512_set1_epi32(1));
+    const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    const __m512i quiet = _mm512_or_si512(words, _mm512_set1_epi32(0x400000));
+    const __mmask16 is_nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __m512i rounded = _mm512_mask_mov_epi32(_mm512_add_epi32(words, half), is_nan, quiet);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(x),
+                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+  }
 
  private:
   static __mmask16 first_lanes(int count) {

@@ -63,6 +63,15 @@ struct Simd {
     return reinterpret_cast<Float>(Words(*reinterpret_cast<const UnalignedWords*>(x)) &
                                    0xffff0000U);
   }
+  /// Rounded to the nearest bf16, ties to even; NaN stays NaN.
+  static void store_bf16(uint16_t* x, Float value) {
+    const Words words = reinterpret_cast<Words>(value);
+    for (int i = 0; i < lanes; ++i) {
+      const uint32_t half = 0x7fffU + (words[i] >> 16 & 1U);
+      const bool is_nan = value[i] != value[i];
+      x[i] = static_cast<uint16_t>((is_nan ? words[i] | 0x400000U : words[i] + half) >> 16);
+    }
+  }
 };
 
 }  // namespace
