@@ -44,6 +44,9 @@ LOOPS = [
     "{% for x in [1, 2] %}{{ x }}{% set y = x %}{% endfor %}{{ y }}{{ x }}",
     "{% for loop in [1] %}{% endfor %}",
     "{% for x in [1] %}{{ loop(x) }}{% endfor %}",
+    "{% for x in [1, 2] %}{% if x == 1 %}{% continue %}{% endif %}{{ x }}{% else %}none{% endfor %}",
+    "{% for x in [1, 2] %}{% break %}{% else %}no round came to its end{% endfor %}",
+    "{% for a, b in [[1, 2], 'xy'] if true %}{{ loop.previtem }}{{ loop.nextitem }}{% endfor %}",
 ]
 WHITE_SPACE = [
     "{% for m in messages -%}\n  {{ m.role }}\n{%- endfor %}\n",
@@ -118,6 +121,7 @@ VALUES = [
     "{{ [1, 2, 3][none:2] }}{{ 'abc'[::0] }}",
     "{{ data[1:] }}",
     "{{ nothing[0] }}|{{ nothing.x }}|{{ 5.x }}",
+    "{{ data[] }}|{{ {(1, 2): 'k'}[1, 2] }}|{{ missing.__class__ }}",
     "{{ (5).x }}|{{ yes[0] }}|{{ nothing[0] }}|{{ nothing.x }}|{{ 'a'.x }}|{{ [].x }}",
     "{{ [1, 2] * 2 }}{{ 'ab' * 3 }}{{ 2 * 'x' }}{{ 'x' * -1 }}{{ [1] + [2] }}{{ (1,) + (2,) }}",
     "{{ 1 in [1.0] }}{{ 'a' in {'a': 1} }}{{ 'b' in 'abc' }}{{ 2 in (1, 2) }}{{ 'x' in missing }}{{ '' in '' }}{{ none in [none] }}",
@@ -250,6 +254,10 @@ FILTERS = [
     "{{ 'x' | tojson(foo=1) }}",
     "{{ [1] | join(1, 2, 3) }}",
     "{{ 1 if true else 2 | nofilter }}{{ 3 }}",
+    "{% filter list %}a{% endfilter %}",
+    "{% if nothing | selectattr('x') %}a{% endif %}{{ 'a' if false else 'b' | no.filter }}",
+    "{{ 'b' if true else 'a' | no.filter }}{{ -0.0 | abs }}{{ -0.0 | round(0, 'floor') }}{{ -0.0 // 2 }}{{ ('ab' | safe) | list }}",
+    "{{ (1, 2).copy }}|{{ range(2).copy }}",
     "{% if false %}{{ 1 | nofilter }}{{ 1 is notest }}{% endif %}ok",
     "{{ '' | groupby }}",
     "{{ 'a' | format(1, b=2) }}",

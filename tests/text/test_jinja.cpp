@@ -25,11 +25,10 @@ std::string repeated(std::string_view text, int count) {
   return result;
 }
 
-/// Errors whose words are Jinja2's own or Python's, so that they can be looked up.
+/// Errors whose words are the template's or Jinja2's, so that they can be looked up.
 bool has_known_words(const Json& snippet) {
   const std::string kind = snippet["kind"];
-  return kind == "TemplateError" || kind == "UndefinedError" || kind == "SecurityError" ||
-         kind == "TemplateRuntimeError";
+  return kind == "TemplateError" || kind == "UndefinedError" || kind == "SecurityError";
 }
 
 }  // namespace

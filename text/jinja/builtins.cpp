@@ -148,7 +148,9 @@ const Builtin* find_method(const Value& object, std::string_view name) {
   if (object.dict() != nullptr)
     return find(dict_methods(), name);
   const Sequence* items = object.sequence();
-  return items != nullptr && items->has_indices() ? find(list_methods(), name) : nullptr;
+  if (items == nullptr || !items->has_indices())
+    return nullptr;
+  return items->kind != SequenceKind::list && name == "copy" ? nullptr : find(list_methods(), name);
 }
 
 bool changes_object(const Value& object, std::string_view name) {

@@ -333,8 +333,10 @@ ExpressionPtr ExpressionParser::parse_attribute(ExpressionPtr object, int line) 
 
 ExpressionPtr ExpressionParser::parse_subscript(ExpressionPtr object, int line) {
   Slice slice{std::move(object), nullptr, nullptr, nullptr};
-  if (!at_symbol(":"))
+  if (!at_symbol(":") && !at_symbol("]"))
     slice.begin = parse_expression();
+  if (at_symbol(",") || (at_symbol("]") && slice.begin == nullptr))
+    return parse_tuple_key(std::move(slice), line);
   if (take_symbol("]"))
     return make(Subscript{std::move(slice.object), std::move(slice.begin)}, line);
   expect_symbol(":");
@@ -344,6 +346,17 @@ ExpressionPtr ExpressionParser::parse_subscript(ExpressionPtr object, int line) 
     slice.step = parse_expression();
   expect_symbol("]");
   return make(std::move(slice), line);
+}
+
+/// object[] and object[a, b]: the key is a tuple.
+ExpressionPtr ExpressionParser::parse_tuple_key(Slice begun, int line) {
+  ListLiteral key{{}, true};
+  if (begun.begin != nullptr)
+    key.items.push_back(std::move(begun.begin));
+  while (take_symbol(","))
+    key.items.push_back(parse_expression());
+  expect_symbol("]");
+  return make(Subscript{std::move(begun.object), make(std::move(key), line)}, line);
 }
 
 ExpressionPtr ExpressionParser::parse_call(ExpressionPtr function) {
@@ -399,6 +412,14 @@ ExpressionPtr ExpressionParser::parse_filters(ExpressionPtr object, bool started
   return object;
 }
 
+/// Names of filters and tests may hold points.
+std::string ExpressionParser::expect_dotted_name() {
+  std::string name = expect_identifier();
+  while (take_symbol("."))
+    name += "." + expect_identifier();
+  return name;
+}
+
 /// Remembers an error about a name at the token before the present one.
 void ExpressionParser::add_unknown(const std::string& what) {
   unknown_.push_back(FormatError::at_line(name_, tokens_[at_ - 1].line, what));
@@ -406,7 +427,7 @@ void ExpressionParser::add_unknown(const std::string& what) {
 
 ExpressionPtr ExpressionParser::parse_filter(ExpressionPtr object) {
   const int line = now().line;
-  std::string name = expect_identifier();
+  std::string name = expect_dotted_name();
   const Builtin* filter = find_filter(name);
   if (filter == nullptr)
     add_unknown(concat("the filter '", name, "' is not supported"));
@@ -417,7 +438,7 @@ ExpressionPtr ExpressionParser::parse_filter(ExpressionPtr object) {
 ExpressionPtr ExpressionParser::parse_test(ExpressionPtr object) {
   const int line = now().line;
   const bool negated = take_name("not");
-  std::string name = expect_identifier();
+  std::string name = expect_dotted_name();
   const Builtin* test = find_test(name);
   if (test == nullptr)
     add_unknown(concat("the test 'is ", name, "' is not supported"));

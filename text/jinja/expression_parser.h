@@ -93,11 +93,13 @@ class ExpressionParser {
   ExpressionPtr parse_postfix(ExpressionPtr object);
   ExpressionPtr parse_attribute(ExpressionPtr object, int line);
   ExpressionPtr parse_subscript(ExpressionPtr object, int line);
+  ExpressionPtr parse_tuple_key(Slice begun, int line);
   ExpressionPtr parse_call(ExpressionPtr function);
   ExpressionPtr parse_filters_and_tests(ExpressionPtr object);
   ExpressionPtr parse_filter(ExpressionPtr object);
   ExpressionPtr parse_test(ExpressionPtr object);
   bool starts_bare_argument() const;
+  std::string expect_dotted_name();
   void add_unknown(const std::string& what);
   Arguments parse_arguments();
   std::optional<Comparator> take_comparator();

@@ -75,6 +75,15 @@ void charge_sort(const Call& call, size_t items) {
   call.run.charge(rounds * std::max(object.weight(), static_cast<int64_t>(items)));
 }
 
+/// iterate(), at the first item: as in Python, what cannot be gone through is an error only then.
+std::function<std::optional<Value>()> iterate_later(const Value& value) {
+  return [value, next = std::function<std::optional<Value>()>()]() mutable {
+    if (!next)
+      next = iterate(value);
+    return next();
+  };
+}
+
 Value generator_of(std::vector<Value> items) {
   const Value list = Value::list(std::move(items));
   return Value::generator(iterate(list), list.depth());
@@ -209,7 +218,7 @@ Value map(const Call& call) {
     const auto it = std::ranges::find_if(given.named, [&](auto& a) { return a.first == name; });
     return it != given.named.end() ? std::optional(it->second) : std::nullopt;
   };
-  const auto next = iterate(call.object);
+  const auto next = iterate_later(call.object);
   if (given.positional.empty() && named("attribute")) {
     for (const auto& [name, value] : given.named)
       GRAFT_CHECK(name == "attribute" || name == "default", RenderError,
@@ -279,7 +288,7 @@ Value select(const Call& call) {
   }
   const bool keep = call.builtin.name.starts_with("select");
   return Value::generator(
-      [&run = call.run, next = iterate(call.object), test, rest = std::move(rest), keep,
+      [&run = call.run, next = iterate_later(call.object), test, rest = std::move(rest), keep,
        attribute = AttributeGetter(by_attribute ? given[0] : Value())]() -> std::optional<Value> {
         while (auto value = next()) {
           run.charge(1);

@@ -89,6 +89,7 @@ class Machine {
   Flow execute(const Continue&) { return Flow::continue_loop; }
 
   void assign(const Target& target, const Value& value);
+  Value packed(const Target& target);
   std::vector<ByteRange> generated_ranges() const;
 
   // ---- expressions

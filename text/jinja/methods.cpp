@@ -63,6 +63,7 @@ std::vector<std::pair<Value, Value>> entries_of(const Call& call) {
   std::vector<std::pair<Value, Value>> entries;
   if (!given.positional.empty()) {
     const Value& source = given.positional[0];
+    source.check_defined();
     charge(call.run, Cost::shallow, source);
     if (source.dict() != nullptr)
       entries = source.dict()->entries;

@@ -148,6 +148,15 @@ double python_remainder(double a, double b) {
   return (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
+double python_quotient(double a, double b) {
+  const double rest = std::fmod(a, b);
+  const double quotient = (a - rest) / b - (rest != 0 && (rest < 0) != (b < 0) ? 1 : 0);
+  if (quotient == 0)
+    return std::copysign(0.0, a / b);
+  const double whole = std::floor(quotient);
+  return quotient - whole > 0.5 ? whole + 1 : whole;
+}
+
 Value calculate_reals(Operator symbol, double a, double b) {
   switch (symbol) {
     case Operator::add:
@@ -165,7 +174,7 @@ Value calculate_reals(Operator symbol, double a, double b) {
       return a / b;
     case Operator::divide_down:
       check_divisor(b == 0, symbol, false);
-      return std::floor((a - python_remainder(a, b)) / b + 0.5);
+      return python_quotient(a, b);
     case Operator::remainder:
       check_divisor(b == 0, symbol, false);
       return python_remainder(a, b);
@@ -204,9 +213,14 @@ Value missing(const Value& object, const Value& key) {
   return Value::undefined(concat(shown(object), " has no element ", to_repr(key)));
 }
 
+/// Attributes that every Python object may have, and that lead out of the sandbox.
+bool is_internal(std::string_view name) {
+  return name.starts_with("__") && name.ends_with("__");
+}
+
 /// A method or the like that Python objects of this type have, or nothing.
 std::optional<Value> python_attribute(const Value& object, std::string_view name) {
-  if (name.starts_with("__") || changes_object(object, name))
+  if (is_internal(name) || changes_object(object, name))
     return Value::undefined(concat("access to attribute ", repr_of(name), " of '", object.type(),
                                    "' object is unsafe."));
   if (const Builtin* method = find_method(object, name))
@@ -350,7 +364,8 @@ int64_t length_of(const Value& value) {
 }
 
 Value attribute(const Value& object, std::string_view name) {
-  object.check_defined();
+  if (!is_internal(name))  // those are refused of any object
+    object.check_defined();
   if (const Namespace* space = object.name_space()) {
     const Value* member = space->find(name);
     return member != nullptr ? *member : missing(object, name);

@@ -104,10 +104,10 @@ class Parser : public ExpressionParser {
 
   void parse_print(Block& block, int line) {
     skip();
-    while (now().kind != TokenKind::statement_end) {
-      block.push_back({Output{parse_expression()}, line});
-      if (now().kind != TokenKind::statement_end)
-        expect_symbol(",");
+    if (now().kind != TokenKind::statement_end) {
+      do {
+        block.push_back({Output{parse_expression()}, line});
+      } while (take_symbol(","));
     }
     expect_end(TokenKind::statement_end);
   }

@@ -156,20 +156,21 @@ Machine::Flow Machine::run_loop(const For& node, const Value& iterable, int64_t 
     loop->statement = &node;
     loop->scope = scope_;
   }
-  if (!loop->advance())
-    return run_inside(node.otherwise);
+  // As in Jinja2, `else` is for loops of which no round came to its end, not only for empty ones.
+  bool completed = false;
   const std::shared_ptr<Scope> outer = scope_;
-  do {
+  while (loop->advance()) {
     run_.charge(1);
     scope_ = std::make_shared<Scope>(Scope{outer});
     scope_->set(source_.loop, Value(Value::Storage(loop)));
     assign(node.target, *loop->current);
     const Flow flow = run_block(node.body);
     scope_ = outer;
+    completed = completed || flow == Flow::on;
     if (flow == Flow::break_loop)
       break;
-  } while (loop->advance());
-  return Flow::on;
+  }
+  return completed ? Flow::on : run_inside(node.otherwise);
 }
 
 /// The items that the condition of the loop holds for. It is evaluated when the next item is
@@ -182,12 +183,22 @@ std::function<std::optional<Value>()> Machine::filtered(
     while (!found && (found = items())) {
       scope_ = std::make_shared<Scope>(Scope{outer});
       assign(node.target, *found);
-      if (!evaluate(*node.filter).truthy())
-        found.reset();
+      const bool passes = evaluate(*node.filter).truthy();
+      found = passes ? std::optional(packed(node.target)) : std::nullopt;
     }
     scope_ = present;
     return found;
   };
+}
+
+/// What was assigned to a target: of several names, a tuple.
+Value Machine::packed(const Target& target) {
+  if (target.parts.empty())
+    return look_up(target.name);
+  std::vector<Value> parts;
+  for (const Target& part : target.parts)
+    parts.push_back(packed(part));
+  return Value::tuple(std::move(parts));
 }
 
 Machine::Flow Machine::execute(const Set& node) {
@@ -229,7 +240,10 @@ Machine::Flow Machine::execute(const FilterBlock& node) {
   if (flow != Flow::on)
     return flow;
   filtered_text_ = Value(std::move(text));
-  write(to_text(evaluate(*node.filter)));
+  const Value value = evaluate(*node.filter);
+  GRAFT_CHECK(value.text() != nullptr, RenderError, "sequence item 0: expected str instance, ",
+              value.type(), " found");
+  write(*value.text());
   return Flow::on;
 }
 

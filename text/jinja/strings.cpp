@@ -15,8 +15,19 @@ char32_t simple_upper(char32_t c) {
   return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
 }
 
+bool is_small_letter(char32_t c) {
+  return c >= 'a' && c <= 'z';
+}
+bool is_capital_letter(char32_t c) {
+  return c >= 'A' && c <= 'Z';
+}
+
 /// Upper case of a character; some become several.
 void append_upper(std::string& text, char32_t c) {
+  if (c < 0x80) {
+    text += static_cast<char>(is_small_letter(c) ? c - 0x20 : c);
+    return;
+  }
   struct Expansion {
     char32_t first, last;
     std::string_view upper;
@@ -82,7 +93,9 @@ bool ends_word(std::string_view text, size_t position) {
 }
 
 void append_lower(std::string& result, std::string_view text, size_t position, char32_t c) {
-  if (c == capital_sigma && ends_word(text, position))
+  if (c < 0x80)
+    result += static_cast<char>(is_capital_letter(c) ? c + 0x20 : c);
+  else if (c == capital_sigma && ends_word(text, position))
     append_utf8(result, final_sigma);
   else
     append_lowercase(result, c);
@@ -292,15 +305,15 @@ std::string with_swapped_case(std::string_view text) {
 }
 
 bool is_lower(char32_t c) {
-  return utf8proc_islower(static_cast<utf8proc_int32_t>(c)) != 0;
+  return c < 0x80 ? is_small_letter(c) : utf8proc_islower(static_cast<utf8proc_int32_t>(c)) != 0;
 }
 
 bool is_upper(char32_t c) {
-  return utf8proc_isupper(static_cast<utf8proc_int32_t>(c)) != 0;
+  return c < 0x80 ? is_capital_letter(c) : utf8proc_isupper(static_cast<utf8proc_int32_t>(c)) != 0;
 }
 
 bool is_cased(char32_t c) {
-  return is_lower(c) || is_upper(c) || category(c) == "Lt";
+  return is_lower(c) || is_upper(c) || (c >= 0x80 && category(c) == "Lt");
 }
 
 bool is_letter(char32_t c) {

@@ -24,6 +24,8 @@ Value absolute(const Call& call) {
   call.object.check_defined();
   if (!number)
     call.fail(concat("bad operand type: '", call.object.type(), "'"));
+  if (call.object.as<double>() != nullptr)
+    return std::fabs(*number);
   return *number < 0 ? negated(call.object) : positive(call.object);
 }
 
@@ -156,7 +158,8 @@ Value round(const Call& call) {
   const int64_t precision = call.integer(0, 0);
   if (method != "common") {
     const double unit = std::pow(10.0, static_cast<double>(precision));
-    return (method == "ceil" ? std::ceil(*number * unit) : std::floor(*number * unit)) / unit;
+    const double whole = method == "ceil" ? std::ceil(*number * unit) : std::floor(*number * unit);
+    return (whole + 0.0) / unit;  // Python's floor gives an integer, which has no -0
   }
   if (call.object.integer() && precision >= 0)
     return *call.object.integer();

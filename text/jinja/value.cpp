@@ -35,6 +35,13 @@ size_t hash_of_text(std::string_view text) {
   return std::hash<std::string_view>()(text);
 }
 
+/// The same list or dict, or equal values of another kind.
+bool is_same_object(const Value& a, const Value& b) {
+  if (a.sequence() != nullptr || a.dict() != nullptr)
+    return a.sequence() == b.sequence() && a.dict() == b.dict();
+  return a == b;
+}
+
 bool equal_dicts(const Dict& a, const Dict& b) {
   return a.entries.size() == b.entries.size() && std::ranges::all_of(a.entries, [&](const auto& e) {
            const Value* other = b.find(e.first);
@@ -261,7 +268,8 @@ bool operator==(const Value& a, const Value& b) {
   if (const auto* macro = a.as<std::shared_ptr<const Macro>>())
     return *macro == *b.as<std::shared_ptr<const Macro>>();
   if (const auto* method = a.as<Method>())
-    return method->method == b.as<Method>()->method && *method->self == *b.as<Method>()->self;
+    return method->method == b.as<Method>()->method &&
+           is_same_object(*method->self, *b.as<Method>()->self);
   if (const auto* function = a.as<Function>())
     return function->function == b.as<Function>()->function;
   return true;  // both none, or both undefined
@@ -337,7 +345,7 @@ std::function<std::optional<Value>()> iterate(const Value& value) {
         return std::nullopt;
       const size_t size = size_of_character(*text.bytes, at);
       at += size;
-      return Value(text.bytes->substr(at - size, size), text.markup);
+      return Value(text.bytes->substr(at - size, size));
     };
   GRAFT_CHECK(value.is_undefined(), RenderError, "'", value.type(), "' object is not iterable");
   return [] { return std::optional<Value>(); };
