@@ -39,11 +39,16 @@ std::vector<std::string> with_embedding(std::vector<std::string> names, const Ti
   return names;
 }
 
+/// PEFT nests the expression once more whenever an adapter is loaded and saved; that changes
+/// nothing but its length, and is left out.
 Targets with_embedding(const Targets& targets, const Tie& tie, const RegexMatcher& matcher) {
-  if (targets.kind() == Targets::Kind::regex)
-    return Targets::regex(
-        concat("(?:", targets.pattern(), "|^", escaped(tie.embedding.path), "$)"));
-  return Targets(with_embedding(targets.names(), tie, matcher));
+  if (targets.kind() != Targets::Kind::regex)
+    return Targets(with_embedding(targets.names(), tie, matcher));
+  const std::string added = concat("|^", escaped(tie.embedding.path), "$)");
+  const std::string& pattern = targets.pattern();
+  if (pattern.starts_with("(?:") && pattern.ends_with(added))
+    return targets;
+  return Targets::regex(concat("(?:", pattern, added));
 }
 
 }  // namespace

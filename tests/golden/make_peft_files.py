@@ -11,10 +11,10 @@ from recording import start, versions, write_json, write_tensors
 start(__doc__)
 
 import torch  # noqa: E402
+from adapting import load_base, perturb  # noqa: E402
 from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
 from peft.tuners.lora.layer import LoraLayer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
 
 SEED = 31
 LENGTH = 12
@@ -66,21 +66,6 @@ ADAPTERS = {
     "lora_bias": ("models/biases", {**ALL_QV, "lora_bias": True}),
     "dora": ("models/gqa", {**ALL_QV, "use_dora": True}),
 }
-
-
-def load_base(path):
-    return AutoModelForCausalLM.from_pretrained(
-        path, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
-
-
-def perturb(model, seed):
-    """Moves every trained number, so that nothing in the file is at its starting value."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
 
 
 def layer_settings(model):
