@@ -7,12 +7,13 @@
 
 namespace graft {
 
-Variable rms_norm(const Variable& x, const Variable& weight, double eps) {
-  auto [y, rstd] = ops::rms_norm(x.value(), weight.value(), eps);
+Variable rms_norm(const Variable& x, const Variable& weight, double eps, double offset) {
+  auto [y, rstd] = ops::rms_norm(x.value(), weight.value(), eps, offset);
   return record("rms_norm", std::move(y), {x, weight},
-                [x = save(x), weight = save(weight), rstd = save(rstd)](const Grads& dy,
-                                                                        Needs needs) -> Grads {
-                  auto [dx, dweight] = ops::rms_norm_backward(dy[0], *x, *weight, *rstd, needs[1]);
+                [x = save(x), weight = save(weight), rstd = save(rstd), offset](
+                    const Grads& dy, Needs needs) -> Grads {
+                  auto [dx, dweight] =
+                      ops::rms_norm_backward(dy[0], *x, *weight, *rstd, needs[1], offset);
                   return {std::move(dx), std::move(dweight)};
                 });
 }

@@ -11,20 +11,20 @@ constinit Slot<LayerNormBackwardArgs> layer_norm_backward_slot("layer_norm_backw
 
 namespace ops {
 
-RmsNorm rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+RmsNorm rms_norm(const Tensor& x, const Tensor& weight, double eps, double offset) {
   const Tensor rows = as_rows(x);
   check_shape("rms_norm", "weight", weight, {x.dim(-1)});
   check_dtype("rms_norm", "weight", weight, x.dtype());
   RmsNorm result{Tensor::empty(x.shape(), x.dtype(), x.device()),
                  Tensor::empty({rows.dim(0)}, accumulator_dtype(x.dtype()), x.device())};
   if (x.numel() > 0)
-    rms_norm_slot(x.device(), {rows.as_view(), weight.contiguous().as_view(), eps,
+    rms_norm_slot(x.device(), {rows.as_view(), weight.contiguous().as_view(), eps, offset,
                                as_rows(result.y).as_view(), result.rstd.as_view()});
   return result;
 }
 
 RmsNormGrads rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                               const Tensor& rstd, bool weight_needed) {
+                               const Tensor& rstd, bool weight_needed, double offset) {
   check_same("rms_norm_backward", dy, x);
   const Tensor rows = as_rows(x);
   check_shape("rms_norm_backward", "weight", weight, {x.dim(-1)});
@@ -35,9 +35,9 @@ RmsNormGrads rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& 
   if (weight_needed)
     grads.dweight = Tensor::zeros(weight.shape(), weight.dtype(), weight.device());
   if (x.numel() > 0)
-    rms_norm_backward_slot(x.device(),
-                           {as_rows(dy).as_view(), rows.as_view(), weight.contiguous().as_view(),
-                            rstd.as_view(), as_rows(grads.dx).as_view(), grads.dweight.as_view()});
+    rms_norm_backward_slot(
+        x.device(), {as_rows(dy).as_view(), rows.as_view(), weight.contiguous().as_view(), offset,
+                     rstd.as_view(), as_rows(grads.dx).as_view(), grads.dweight.as_view()});
   return grads;
 }
 

@@ -7,16 +7,18 @@
 
 namespace graft {
 
-/// y = x · rstd · weight, rstd = 1 / sqrt(mean(x²) + eps) over the last dimension. x, y (rows, D)
-/// row-major; weight (D); rstd (rows) f32 (f64 for f64).
+/// y = x · rstd · (offset + weight), rstd = 1 / sqrt(mean(x²) + eps) over the last dimension. x, y
+/// (rows, D) row-major; weight (D); rstd (rows) f32 (f64 for f64).
 struct RmsNormArgs {
   TensorView x, weight;
-  double eps;
+  double eps, offset;
   TensorView y, rstd;
 };
 /// dweight (D) is absent where it is not wanted.
 struct RmsNormBackwardArgs {
-  TensorView dy, x, weight, rstd, dx, dweight;
+  TensorView dy, x, weight;
+  double offset;
+  TensorView rstd, dx, dweight;
 };
 /// y = (x - mean) · rstd · weight + bias, rstd = 1 / sqrt(mean((x - mean)²) + eps) over the last
 /// dimension. x, y (rows, D) row-major; weight, bias (D); mean, rstd (rows) f32 (f64 for f64).
@@ -39,14 +41,15 @@ namespace ops {
 struct RmsNorm {
   Tensor y, rstd;
 };
-/// x (…, D), weight (D) -> y like x, rstd (…).
-RmsNorm rms_norm(const Tensor& x, const Tensor& weight, double eps);
+/// x (…, D), weight (D) -> y like x, rstd (rows). `offset` is added to the weight in the type that
+/// is computed with: 1 for weights stored as differences from 1.
+RmsNorm rms_norm(const Tensor& x, const Tensor& weight, double eps, double offset = 0);
 struct RmsNormGrads {
   Tensor dx, dweight;
 };
 /// dweight is undefined unless `weight_needed`.
 RmsNormGrads rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
-                               const Tensor& rstd, bool weight_needed);
+                               const Tensor& rstd, bool weight_needed, double offset = 0);
 
 struct LayerNorm {
   Tensor y, mean, rstd;

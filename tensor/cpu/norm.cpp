@@ -32,6 +32,7 @@ KernelStatus rms_norm(const RmsNormArgs& args) {
     using C = accumulator_t<T>;
     const int64_t width = args.x.sizes[1];
     const T* weight = args.weight.as<T>();
+    const C offset = static_cast<C>(args.offset);
     parallel_for(args.x.sizes[0], row_block, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const T* x = args.x.as<T>() + row * width;
@@ -42,14 +43,15 @@ KernelStatus rms_norm(const RmsNormArgs& args) {
         const C rstd = 1 / std::sqrt(squares / static_cast<C>(width) + static_cast<C>(args.eps));
         args.rstd.as<C>()[row] = rstd;
         for (int64_t j = 0; j < width; ++j)
-          y[j] = T(static_cast<C>(x[j]) * rstd * static_cast<C>(weight[j]));
+          y[j] = T(static_cast<C>(x[j]) * rstd * (offset + static_cast<C>(weight[j])));
       }
     });
     return KernelStatus::done;
   });
 }
 
-/// With n = x · rstd: dx = rstd (dn - n · mean(dn · n)), dn = dy · weight; dweight = Σ rows dy · n.
+/// With n = x · rstd: dx = rstd (dn - n · mean(dn · n)), dn = dy · (offset + weight);
+/// dweight = Σ rows dy · n.
 KernelStatus rms_norm_backward(const RmsNormBackwardArgs& args) {
   if (!contiguous(args.dy, args.x, args.weight, args.rstd, args.dx))
     return KernelStatus::unsupported;
@@ -59,6 +61,7 @@ KernelStatus rms_norm_backward(const RmsNormBackwardArgs& args) {
     const int64_t width = args.x.sizes[1];
     const int64_t blocks = (rows + row_block - 1) / row_block;
     const T* weight = args.weight.as<T>();
+    const C offset = static_cast<C>(args.offset);
     std::vector<C> partial(args.dweight ? static_cast<size_t>(blocks * width) : 0);
     parallel_for(rows, row_block, [&](int64_t begin, int64_t end) {
       C* dweight = args.dweight ? partial.data() + begin / row_block * width : nullptr;
@@ -69,10 +72,11 @@ KernelStatus rms_norm_backward(const RmsNormBackwardArgs& args) {
         const C rstd = args.rstd.as<C>()[row];
         C dot = 0;
         for (int64_t j = 0; j < width; ++j)
-          dot += static_cast<C>(dy[j]) * static_cast<C>(weight[j]) * static_cast<C>(x[j]);
+          dot +=
+              static_cast<C>(dy[j]) * (offset + static_cast<C>(weight[j])) * static_cast<C>(x[j]);
         const C shift = dot * rstd * rstd * rstd / static_cast<C>(width);
         for (int64_t j = 0; j < width; ++j)
-          dx[j] = T(static_cast<C>(dy[j]) * static_cast<C>(weight[j]) * rstd -
+          dx[j] = T(static_cast<C>(dy[j]) * (offset + static_cast<C>(weight[j])) * rstd -
                     static_cast<C>(x[j]) * shift);
         if (dweight == nullptr)
           continue;

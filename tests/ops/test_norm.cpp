@@ -9,30 +9,43 @@
 
 namespace graft {
 
-TEST_CASE("rms_norm: agrees with the definition for every dtype") {
+TEST_CASE("rms_norm: agrees with the definition for every dtype, with an offset and without") {
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
-    const Tensor x = test::random_tensor({3, 40, 17}, 1, dtype);
-    const Tensor weight = test::random_tensor({17}, 2, dtype);
-    const auto xs = x.to_vector();
-    const auto weights = weight.to_vector();
-    Tensor expected = Tensor::empty(x.shape(), DType::f64);
-    for (size_t row = 0; row < 120; ++row) {
-      double squares = 0;
-      for (size_t j = 0; j < 17; ++j)
-        squares += xs[row * 17 + j] * xs[row * 17 + j];
-      for (size_t j = 0; j < 17; ++j)
-        expected.data<double>()[row * 17 + j] =
-            xs[row * 17 + j] * weights[j] / std::sqrt(squares / 17 + 1e-5);
+    for (const double offset : {0.0, 1.0}) {
+      const Tensor x = test::random_tensor({3, 40, 17}, 1, dtype);
+      const Tensor weight = test::random_tensor({17}, 2, dtype);
+      const auto xs = x.to_vector();
+      const auto weights = weight.to_vector();
+      Tensor expected = Tensor::empty(x.shape(), DType::f64);
+      for (size_t row = 0; row < 120; ++row) {
+        double squares = 0;
+        for (size_t j = 0; j < 17; ++j)
+          squares += xs[row * 17 + j] * xs[row * 17 + j];
+        for (size_t j = 0; j < 17; ++j)
+          expected.data<double>()[row * 17 + j] =
+              xs[row * 17 + j] * (offset + weights[j]) / std::sqrt(squares / 17 + 1e-5);
+      }
+      // One rounding of results up to about 9.
+      const double tolerance = dtype == DType::f64   ? 1e-13
+                               : dtype == DType::f32 ? 2e-6
+                               : dtype == DType::f16 ? 0x1p-8
+                                                     : 0x1p-5;
+      test::for_each_kernel(rms_norm_slot, [&] {
+        CHECK(test::max_difference(ops::rms_norm(x, weight, 1e-5, offset).y, expected) < tolerance);
+      });
     }
-    // One rounding of results up to about 9.
-    const double tolerance = dtype == DType::f64   ? 1e-13
-                             : dtype == DType::f32 ? 2e-6
-                             : dtype == DType::f16 ? 0x1p-8
-                                                   : 0x1p-5;
-    test::for_each_kernel(rms_norm_slot, [&] {
-      CHECK(test::max_difference(ops::rms_norm(x, weight, 1e-5).y, expected) < tolerance);
-    });
   }
+}
+
+TEST_CASE("rms_norm: the offset is added before anything is rounded") {
+  // In bf16, 1 plus a number below 2^-9 is 1.
+  const Tensor x = test::random_tensor({200, 16}, 1, DType::bf16);
+  const Tensor weight = ops::scale(test::random_tensor({16}, 2, DType::bf16), 0x1p-11);
+  const Tensor shifted = ops::add(weight.to(DType::f32), Tensor::full({16}, 1));
+  const Tensor exact = ops::rms_norm(x.to(DType::f32), shifted, 1e-5).y.to(DType::bf16);
+  const Tensor rounded_first = ops::rms_norm(x, shifted.to(DType::bf16), 1e-5).y;
+  CHECK(test::same_bits(ops::rms_norm(x, weight, 1e-5, 1).y, exact));
+  CHECK_FALSE(test::same_bits(rounded_first, exact));
 }
 
 TEST_CASE("rms_norm: the bits do not depend on the number of threads, forward or backward") {
