@@ -44,11 +44,13 @@ RopeTables rope_tables(const Tensor& positions, const std::vector<double>& inv_f
 Tensor rope(const Tensor& x, const RopeTables& tables, bool inverse) {
   GRAFT_CHECK(x.rank() == 4, ShapeError, "rope: x is ", x.shape(), ", (B,T,H,D) expected");
   const int64_t tokens = x.dim(0) * x.dim(1);
-  GRAFT_CHECK(x.dim(3) % 2 == 0, ShapeError, "rope: head size ", x.dim(3), " is odd");
+  GRAFT_CHECK(tables.cos.rank() == 2 && 2 * tables.cos.dim(1) <= x.dim(3), ShapeError,
+              "rope: cos is ", tables.cos.shape(), ", (", tokens, ", ", x.dim(3) / 2,
+              ") or fewer angles expected for heads of ", x.dim(3));
   check_dtype("rope", "cos", tables.cos, accumulator_dtype(x.dtype()));
   check_dtype("rope", "sin", tables.sin, accumulator_dtype(x.dtype()));
-  check_shape("rope", "cos", tables.cos, {tokens, x.dim(3) / 2});
-  check_shape("rope", "sin", tables.sin, {tokens, x.dim(3) / 2});
+  check_shape("rope", "cos", tables.cos, {tokens, tables.cos.dim(1)});
+  check_shape("rope", "sin", tables.sin, tables.cos.shape());
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   const Shape rows{tokens, x.dim(2), x.dim(3)};
   if (x.numel() > 0)

@@ -1,5 +1,5 @@
 // Rotary position embedding (Su et al. 2021, arXiv:2104.09864), in the half-split layout of the
-// Hugging Face checkpoints: element i is rotated with element i + D/2.
+// Hugging Face checkpoints: of a head's first R elements, i is rotated with i + R/2.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,9 @@
 
 namespace graft {
 
-/// y = x rotated by the angles whose cosine and sine are given; `inverse` rotates back. x, y
-/// (tokens, H, D) row-major; cos, sin (tokens, D/2) f32 (f64 for f64).
+/// y = x with the first R elements of each head rotated by the angles whose cosine and sine are
+/// given, the others as they are; `inverse` rotates the other way, as gradients do. x, y (tokens,
+/// H, D) row-major; cos, sin (tokens, R/2) f32 (f64 for f64), R <= D.
 struct RopeArgs {
   TensorView x, cos, sin, y;
   bool inverse;
@@ -22,12 +23,13 @@ namespace ops {
 struct RopeTables {
   Tensor cos, sin;
 };
-/// positions (…) i64, inv_freq of D/2 angles per position -> cos, sin (tokens, D/2), each
+/// positions (…) i64, inv_freq of R/2 angles per position -> cos, sin (tokens, R/2), each
 /// multiplied by `attention_scaling`. Angles are formed in f32 for f32 (as transformers does), f64
 /// for f64.
 RopeTables rope_tables(const Tensor& positions, const std::vector<double>& inv_freq, DType dtype,
                        double attention_scaling = 1);
-/// x (B,T,H,D) -> the same shape.
+/// x (B,T,H,D) -> the same shape. Elements behind the 2 · (angles per token) first ones of a head
+/// stay as they are.
 Tensor rope(const Tensor& x, const RopeTables& tables, bool inverse = false);
 
 }  // namespace ops

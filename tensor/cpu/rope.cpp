@@ -1,5 +1,7 @@
 #include "graft/tensor/rope.h"
 
+#include <algorithm>
+
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
 #include "graft/tensor/parallel.h"
@@ -15,15 +17,16 @@ KernelStatus rope(const RopeArgs& args) {
   return visit_float(args.x.dtype, [&]<class T>() {
     using C = accumulator_t<T>;
     const int64_t heads = args.x.sizes[1];
-    const int64_t half = args.x.sizes[2] / 2;
+    const int64_t width = args.x.sizes[2];
+    const int64_t half = args.cos.sizes[1];
     const C direction = args.inverse ? C(-1) : C(1);
     parallel_for(args.x.sizes[0], token_block, [&](int64_t begin, int64_t end) {
       for (int64_t token = begin; token < end; ++token) {
         const C* cos = args.cos.as<C>() + token * half;
         const C* sin = args.sin.as<C>() + token * half;
         for (int64_t head = 0; head < heads; ++head) {
-          const T* x = args.x.as<T>() + (token * heads + head) * 2 * half;
-          T* y = args.y.as<T>() + (token * heads + head) * 2 * half;
+          const T* x = args.x.as<T>() + (token * heads + head) * width;
+          T* y = args.y.as<T>() + (token * heads + head) * width;
           for (int64_t i = 0; i < half; ++i) {
             const C a = static_cast<C>(x[i]);
             const C b = static_cast<C>(x[i + half]);
@@ -31,6 +34,7 @@ KernelStatus rope(const RopeArgs& args) {
             y[i] = T(a * cos[i] - b * s);
             y[i + half] = T(b * cos[i] + a * s);
           }
+          std::copy(x + 2 * half, x + width, y + 2 * half);
         }
       }
     });

@@ -120,10 +120,12 @@ TEST_CASE("gradcheck: gelu of both kinds, gated and not") {
   }
 }
 
-TEST_CASE("gradcheck: rms_norm, with and without a gradient for the weight") {
-  const auto norm = [](const Inputs& x) { return rms_norm(x[0], x[1], 1e-5); };
-  check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2)});
-  check(norm, {leaf({3, 5}, 1), frozen({5}, 2)});
+TEST_CASE("gradcheck: rms_norm, with and without an offset and a gradient for the weight") {
+  for (const double offset : {0.0, 1.0}) {
+    const auto norm = [offset](const Inputs& x) { return rms_norm(x[0], x[1], 1e-5, offset); };
+    check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2)});
+    check(norm, {leaf({3, 5}, 1), frozen({5}, 2)});
+  }
 }
 
 TEST_CASE("gradcheck: layer_norm, with and without gradients for weight and bias") {
@@ -138,6 +140,9 @@ TEST_CASE("gradcheck: rope") {
   const Tensor positions = Tensor::from<int64_t>({0, 1, 2, 7, 8, 9}, {2, 3});
   const auto tables = ops::rope_tables(positions, {1.0, 0.1}, DType::f64);
   check([&](const Inputs& x) { return rope(x[0], tables); }, {leaf({2, 3, 2, 4}, 1)});
+  // A part of each head, cosine and sine scaled.
+  const auto scaled = ops::rope_tables(positions, {1.0, 0.1}, DType::f64, 1.3);
+  check([&](const Inputs& x) { return rope(x[0], scaled); }, {leaf({2, 3, 2, 7}, 1)});
 }
 
 TEST_CASE("gradcheck: attention over block borders, groups, segments, window and start") {

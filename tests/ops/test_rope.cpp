@@ -11,7 +11,7 @@ namespace {
 const std::vector<double> frequencies{1, 0.3, 0.01};
 
 /// x (B,T,H,D) rotated by the definition in f64: element i by position · frequency[i], as one
-/// complex number with element i + n, n the number of frequencies; `factor` scales the result.
+/// complex number with element i + n, n the number of frequencies; `factor` scales what is rotated.
 Tensor reference(const Tensor& x, const std::vector<int64_t>& positions, double factor) {
   const Tensor rounded = x.to(DType::f64);
   Tensor y = rounded.clone();
@@ -56,17 +56,21 @@ std::vector<int64_t> some_positions() {
 
 }  // namespace
 
-TEST_CASE("rope: agrees with the definition for every dtype, with a factor and without") {
+TEST_CASE("rope: agrees with the definition for every dtype, factor and share of the head") {
   const std::vector<int64_t> positions = some_positions();
   const Tensor tokens = Tensor::from(positions, {2, 20});
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
-    const Tensor x = test::random_tensor({2, 20, 3, 6}, 1, dtype);
-    for (const double factor : {1.0, 1.25}) {
-      const auto tables = ops::rope_tables(tokens, frequencies, dtype, factor);
-      test::for_each_kernel(rope_slot, [&] {
-        CHECK(test::max_difference(ops::rope(x, tables), reference(x, positions, factor)) <
-              tolerance(dtype));
-      });
+    for (const int64_t width : {6, 7, 16}) {
+      const Tensor x = test::random_tensor({2, 20, 3, width}, 1, dtype);
+      for (const double factor : {1.0, 1.25}) {
+        const auto tables = ops::rope_tables(tokens, frequencies, dtype, factor);
+        CAPTURE(dtype);
+        CAPTURE(width);
+        test::for_each_kernel(rope_slot, [&] {
+          CHECK(test::max_difference(ops::rope(x, tables), reference(x, positions, factor)) <
+                tolerance(dtype));
+        });
+      }
     }
   }
 }
@@ -97,6 +101,8 @@ TEST_CASE("rope: says what does not fit") {
   test::check_contains(message(Tensor::zeros({1, 4, 2, 6})), "cos is (3, 3), (4, 3) expected");
   test::check_contains(message(Tensor::zeros({1, 3, 2, 6}, DType::f64)),
                        "cos is f32, f64 expected");
+  test::check_contains(message(Tensor::zeros({1, 3, 2, 5})),
+                       "cos is (3, 3), (3, 2) or fewer angles expected for heads of 5");
 }
 
 }  // namespace graft
