@@ -1,6 +1,7 @@
 #include "graft/text/sentencepiece.h"
 
 #include <bit>
+#include <cmath>
 #include <string_view>
 
 #include "graft/io/file.h"
@@ -138,9 +139,28 @@ SentencePieceModel::Piece read_piece(Message message) {
     else if (message.field() == 3)
       piece.type = static_cast<SentencePieceModel::Type>(message.enumeration(6));
   }
+  if (!std::isfinite(piece.score))
+    throw message.wrong(concat("the score of piece '", piece.text, "' is not finite"));
   if (piece.text.empty() || first_invalid_byte(piece.text) != piece.text.size())
     throw message.wrong("a piece is empty, or not UTF-8");
   return piece;
+}
+
+void read_normalizer(Message message, SentencePieceModel& model) {
+  while (message.next()) {
+    if (message.field() == 2)
+      model.has_charsmap = !message.text().empty();
+    else if (message.field() == 3)
+      model.add_dummy_prefix = message.boolean();
+    else if (message.field() == 4)
+      model.remove_extra_whitespaces = message.boolean();
+  }
+}
+
+void read_trainer(Message message, SentencePieceModel& model) {
+  while (message.next())
+    if (message.field() == 3)
+      model.kind = static_cast<SentencePieceModel::Kind>(message.enumeration(4));
 }
 
 }  // namespace
@@ -156,13 +176,9 @@ SentencePieceModel read_sentencepiece_model(const std::filesystem::path& path) {
         throw message.wrong(concat("more than ", Vocabulary::max_ids, " pieces"));
       model.pieces.push_back(read_piece(message.message()));
     } else if (message.field() == 2) {
-      for (Message trainer = message.message(); trainer.next();)
-        if (trainer.field() == 3)
-          model.kind = static_cast<SentencePieceModel::Kind>(trainer.enumeration(4));
+      read_trainer(message.message(), model);
     } else if (message.field() == 3) {
-      for (Message normalizer = message.message(); normalizer.next();)
-        if (normalizer.field() == 3)
-          model.add_dummy_prefix = normalizer.boolean();
+      read_normalizer(message.message(), model);
     }
   }
   if (model.pieces.empty())

@@ -25,8 +25,13 @@ struct SentencePieceModel {
   Kind kind = Kind::unigram;
   /// In the order of their ids.
   std::vector<Piece> pieces;
-  /// Whether a text gets a space before it.
+  // How texts are normalised before they are cut:
+  /// The text gets a space before it.
   bool add_dummy_prefix = true;
+  /// Spaces at the ends go, and of several in a row one stays.
+  bool remove_extra_whitespaces = true;
+  /// Whether characters are replaced by a table (charsmap.h).
+  bool has_charsmap = false;
 };
 
 /// Reads a tokenizer.model. Throws FormatError with file and byte offset, and IoError.

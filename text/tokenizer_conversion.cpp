@@ -7,8 +7,9 @@
 #include "graft/io/file.h"
 #include "graft/io/json.h"
 #include "graft/io/json_events.h"
-#include "graft/text/piece_cuts.h"
+#include "graft/text/scored_merges.h"
 #include "graft/text/sentencepiece.h"
+#include "graft/text/split_patterns.h"
 #include "graft/text/tokenizer_definition.h"
 #include "graft/text/unicode.h"
 
@@ -19,11 +20,6 @@ using io::Json;
 
 constexpr io::JsonLimits vocabulary_limits{.max_bytes = int64_t{64} << 20, .max_depth = 1};
 constexpr int64_t max_merges_bytes = int64_t{64} << 20;
-
-/// The pattern of Qwen2Tokenizer.
-constexpr std::string_view qwen2_pieces =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 /// {"token": 17, …}
 class VocabularyReader final : public io::JsonHandler {
@@ -117,7 +113,7 @@ Json gpt2_pipeline(const TokenizerSettings& settings) {
 
 Json qwen2_pipeline(const TokenizerSettings& settings) {
   const Json split{{"type", "Split"},
-                   {"pattern", {{"Regex", qwen2_pieces}}},
+                   {"pattern", {{"Regex", qwen2_pattern}}},
                    {"behavior", "Isolated"},
                    {"invert", false}};
   const Json bytes = byte_level(settings.add_prefix_space.value_or(false), false);
@@ -137,12 +133,30 @@ Json spaces_and_bytes_decoder(bool strip) {
   return {{"type", "Sequence"}, {"decoders", decoders}};
 }
 
-Json llama_pipeline(const TokenizerSettings& settings, bool add_prefix_space) {
-  const char* scheme = !add_prefix_space ? "never" : settings.legacy ? "always" : "first";
-  return {
-      {"pre_tokenizer",
-       {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", scheme}, {"split", false}}},
-      {"decoder", spaces_and_bytes_decoder(add_prefix_space)}};
+/// Spaces as the file has them treated. Where tokenizer_config.json says that the tokenizer is not
+/// of the old ("legacy") kind, only the beginning of a text gets a space, not what stands behind a
+/// special token, and not where there is one already.
+Json llama_pipeline(const TokenizerSettings& settings, const SentencePieceModel& model) {
+  const bool prefix = settings.add_prefix_space.value_or(model.add_dummy_prefix);
+  Json pipeline{{"decoder", spaces_and_bytes_decoder(prefix)}};
+  Json normalizers = Json::array();
+  if (model.remove_extra_whitespaces)
+    for (const auto& [pattern, content] :
+         {std::pair(R"(\A +|[ ▁]+\z)", ""), std::pair(" {2,}", " ")})
+      normalizers.push_back(
+          {{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", content}});
+  if (settings.legacy) {
+    if (prefix)
+      normalizers.push_back({{"type", "Prepend"}, {"prepend", "▁"}});
+    normalizers.push_back(replace(" ", "▁"));
+  } else {
+    pipeline["pre_tokenizer"] = {{"type", "Metaspace"},
+                                 {"replacement", "▁"},
+                                 {"prepend_scheme", prefix ? "first" : "never"},
+                                 {"split", false}};
+  }
+  pipeline["normalizer"] = {{"type", "Sequence"}, {"normalizers", normalizers}};
+  return pipeline;
 }
 
 Json gemma_pipeline() {
@@ -227,11 +241,14 @@ TokenizerDefinition read_sentencepiece(const std::filesystem::path& path,
                                                                 : "character",
                              " model of SentencePiece, expected BPE, the kind that graft supports; "
                              "use a model with another tokenizer"));
+  if (model.has_charsmap)
+    throw FormatError(definition.file, -1,
+                      "it replaces characters by a table (normalizer_spec.precompiled_charsmap), "
+                      "which graft does not support in this file; use a tokenizer.json");
   const std::string name = class_of(settings);
   definition.options = {.fuse_unk = true, .byte_fallback = true};
   if (name.empty() || name == "LlamaTokenizer") {
-    const bool prefix = settings.add_prefix_space.value_or(!name.empty() || model.add_dummy_prefix);
-    definition.pipeline = io::to_text(llama_pipeline(settings, prefix));
+    definition.pipeline = io::to_text(llama_pipeline(settings, model));
     set_special_tokens(settings,
                        {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}});
   } else if (name == "GemmaTokenizer") {
@@ -246,17 +263,17 @@ TokenizerDefinition read_sentencepiece(const std::filesystem::path& path,
     throw unknown_class(definition.file, name, "LlamaTokenizer and GemmaTokenizer");
   }
   std::vector<std::string_view> texts;
+  std::vector<double> scores;
   for (const Model::Piece& piece : model.pieces) {
     const auto id = static_cast<int64_t>(texts.size());
     texts.push_back(piece.text);
+    scores.push_back(piece.score);
     definition.vocabulary.emplace_back(piece.text, id);
     if (piece.type == Model::Type::control || piece.type == Model::Type::user_defined)
       definition.added_tokens.push_back(
           {.content = piece.text, .id = id, .special = piece.type == Model::Type::control});
   }
-  // The order of the pieces is that in which they were learned.
-  for (const PieceCut& cut : find_piece_cuts(texts, definition.file))
-    definition.merges.push_back({std::string(texts[cut.left]), std::string(texts[cut.right])});
+  definition.merges = merges_by_score(texts, scores, definition.file);
   collect_added_tokens(definition, settings);
   return definition;
 }

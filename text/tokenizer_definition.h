@@ -47,7 +47,7 @@ struct TokenizerSettings {
   std::string tokenizer_class;
   std::string model_type;
   std::optional<bool> add_prefix_space;
-  bool legacy = false;
+  bool legacy = true;
   /// Special tokens for no purpose in particular.
   std::vector<std::string> extra_special_tokens;
 };
@@ -63,9 +63,10 @@ std::pair<TokenizerDefinition, TokenizerSettings> read_tokenizer_file(
 /// Reads a tokenizer.json. Throws FormatError with file and place, IoError.
 TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path);
 
-/// The tokenizer of a vocab.json and the merges.txt beside it, or of a tokenizer.model, as
-/// transformers makes it for the class that the settings name; takes their added tokens, and gives
-/// them the special tokens of the class. Throws FormatError with file and place, IoError.
+/// The tokenizer of a vocab.json and the merges.txt beside it, as transformers makes it for the
+/// class that the settings name, or of a tokenizer.model, as SentencePiece and tokenizer.json files
+/// converted from one read it; takes the settings' added tokens, and gives them the special tokens
+/// of the class. Throws FormatError with file and place, IoError.
 TokenizerDefinition read_vocabulary_and_merges(const std::filesystem::path& vocabulary,
                                                TokenizerSettings& settings);
 TokenizerDefinition read_sentencepiece(const std::filesystem::path& path,

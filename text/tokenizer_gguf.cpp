@@ -4,7 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/io/json.h"
-#include "graft/text/piece_cuts.h"
+#include "graft/text/scored_merges.h"
+#include "graft/text/split_patterns.h"
 #include "graft/text/tokenizer_definition.h"
 #include "graft/text/unicode.h"
 
@@ -16,32 +17,47 @@ using io::Json;
 // Values of tokenizer.ggml.token_type.
 enum class TokenType : int64_t { normal = 1, unknown, control, user_defined, unused, byte };
 
+/// In place of a pattern: each digit apart.
+constexpr std::string_view digits = "digits";
+
 /// How a byte-level tokenizer cuts its text, by the names of tokenizer.ggml.pre.
 struct BytePre {
   std::string_view name;
-  bool digits_apart = false;
-  /// Pattern of the pieces; empty for the words of GPT-2.
-  std::string_view pieces = {};
+  /// Patterns whose matches are cut out, one after the other.
+  std::array<std::string_view, 5> cuts = {};
+  /// Whether what is left is cut into the words of GPT-2.
+  bool words = true;
   bool nfc = false;
   // What the format leaves to the name:
   bool ignore_merges = false;
   bool add_bos = false;
 };
 
-constexpr std::string_view llama3_pieces =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view qwen2_pieces =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// Llama 3's name was spelled in three ways.
+constexpr BytePre llama3(std::string_view name) {
+  return {.name = name,
+          .cuts = {llama3_pattern},
+          .words = false,
+          .ignore_merges = true,
+          .add_bos = true};
+}
 
 constexpr std::array known_pres = {
     BytePre{.name = "gpt-2"},
-    BytePre{.name = "smollm", .digits_apart = true},
-    BytePre{.name = "starcoder", .digits_apart = true},
-    BytePre{.name = "llama-bpe", .pieces = llama3_pieces, .ignore_merges = true, .add_bos = true},
-    BytePre{.name = "qwen2", .pieces = qwen2_pieces, .nfc = true},
+    BytePre{.name = "smollm", .cuts = {digits}},
+    BytePre{.name = "starcoder", .cuts = {digits}},
+    BytePre{.name = "deepseek-coder",
+            .cuts = {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", digits},
+            .words = false},
+    llama3("llama-bpe"),
+    llama3("llama3"),
+    llama3("llama-v3"),
+    BytePre{.name = "qwen2", .cuts = {qwen2_pattern}, .words = false, .nfc = true},
 };
+
+/// What tokenizer.ggml.model says of tokenizers that are none of ours.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> other_models = {
+    {{"bert", "WordPiece"}, {"t5", "Unigram"}, {"rwkv", "RWKV's own"}, {"none", "no tokenizer"}}};
 
 class GgufTokenizerReader {
  public:
@@ -52,8 +68,7 @@ class GgufTokenizerReader {
   std::pair<TokenizerDefinition, TokenizerSettings> read() {
     const std::string model = file_.text("tokenizer.ggml.model");
     if (model != "gpt2" && model != "llama")
-      throw wrong(concat("tokenizer.ggml.model is '", model,
-                         "', expected gpt2 or llama, the kinds that graft supports"));
+      throw unknown_model(model);
     read_tokens();
     read_special_tokens();
     read_templates();
@@ -67,6 +82,7 @@ class GgufTokenizerReader {
 
  private:
   FormatError wrong(std::string_view what) const { return {file_.path(), -1, what}; }
+  FormatError unknown_model(std::string_view model) const;
   TokenType type_of(size_t id) const { return static_cast<TokenType>(types_[id]); }
 
   void read_tokens();
@@ -84,6 +100,16 @@ class GgufTokenizerReader {
   TokenizerSettings settings_;
   Json pipeline_ = Json::object();
 };
+
+FormatError GgufTokenizerReader::unknown_model(std::string_view model) const {
+  std::string kind;
+  for (const auto& [name, meaning] : other_models)
+    if (name == model)
+      kind = concat(" (", meaning, ")");
+  return wrong(concat("tokenizer.ggml.model is '", model, "'", kind,
+                      ", expected gpt2 or llama: graft has byte-pair tokenizers only; use a model "
+                      "with one"));
+}
 
 void GgufTokenizerReader::read_tokens() {
   tokens_ = file_.text_views("tokenizer.ggml.tokens");
@@ -174,7 +200,8 @@ void GgufTokenizerReader::read_byte_level() {
     std::string names;
     for (const BytePre& known : known_pres)
       names += concat(names.empty() ? "" : ", ", known.name);
-    throw wrong(concat("tokenizer.ggml.pre is '", name, "', expected one of ", names));
+    throw wrong(concat("tokenizer.ggml.pre is '", name, "', expected one of ", names,
+                       "; convert the model's Hugging Face folder instead"));
   }
   for (const std::string_view merge : file_.text_views("tokenizer.ggml.merges")) {
     const size_t space = merge.find(' ');
@@ -186,17 +213,19 @@ void GgufTokenizerReader::read_byte_level() {
   definition_.options.ignore_merges = pre->ignore_merges;
 
   Json stages = Json::array();
-  if (pre->digits_apart)
-    stages.push_back({{"type", "Digits"}, {"individual_digits", true}});
-  if (!pre->pieces.empty())
-    stages.push_back({{"type", "Split"},
-                      {"pattern", {{"Regex", pre->pieces}}},
-                      {"behavior", "Isolated"},
-                      {"invert", false}});
+  for (const std::string_view cut : pre->cuts) {
+    if (cut == digits)
+      stages.push_back({{"type", "Digits"}, {"individual_digits", true}});
+    else if (!cut.empty())
+      stages.push_back({{"type", "Split"},
+                        {"pattern", {{"Regex", cut}}},
+                        {"behavior", "Isolated"},
+                        {"invert", false}});
+  }
   Json byte_level{{"type", "ByteLevel"},
                   {"add_prefix_space", file_.boolean_or("tokenizer.ggml.add_space_prefix", false)},
                   {"trim_offsets", true},
-                  {"use_regex", pre->pieces.empty()}};
+                  {"use_regex", pre->words}};
   stages.push_back(byte_level);
   if (pre->nfc)
     pipeline_["normalizer"] = {{"type", "NFC"}};
@@ -205,8 +234,6 @@ void GgufTokenizerReader::read_byte_level() {
   set_frame(pre->add_bos, false);
 }
 
-/// SentencePiece knows scores, not merges: every way to cut a token into two others is a merge, and
-/// a higher score goes first. The order is that of the files Hugging Face converts.
 void GgufTokenizerReader::generate_merges() {
   const std::vector<double> scores = file_.numbers("tokenizer.ggml.scores");
   if (scores.size() != tokens_.size())
@@ -214,16 +241,7 @@ void GgufTokenizerReader::generate_merges() {
                        tokens_.size(), " tokens"));
   if (!std::ranges::all_of(scores, [](double score) { return std::isfinite(score); }))
     throw wrong("tokenizer.ggml.scores has an element that is not finite");
-  std::vector<PieceCut> cuts = find_piece_cuts(tokens_, file_.path());
-  // Of a token, the cut whose left half has the lowest id goes first.
-  std::ranges::sort(cuts, [](const PieceCut& a, const PieceCut& b) {
-    return std::pair(a.token, a.left) < std::pair(b.token, b.left);
-  });
-  std::ranges::stable_sort(cuts, [&](const PieceCut& a, const PieceCut& b) {
-    return scores[a.token] > scores[b.token];
-  });
-  for (const PieceCut& cut : cuts)
-    definition_.merges.push_back({std::string(tokens_[cut.left]), std::string(tokens_[cut.right])});
+  definition_.merges = merges_by_score(tokens_, scores, file_.path());
 }
 
 void GgufTokenizerReader::read_sentencepiece() {

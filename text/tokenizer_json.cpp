@@ -156,7 +156,7 @@ class TokenizerJsonReader final : public io::JsonHandler {
 
 BpeOptions read_model_options(const io::JsonObject& model) {
   if (model.text_or("type", "BPE") != "BPE")
-    throw model.wrong("type", "BPE, the kind of model that graft supports");
+    throw model.wrong("type", "BPE: graft has byte-pair tokenizers only; use a model with one");
   if (model.number_or("dropout", 0) != 0)
     throw model.wrong("dropout", "none: tokens may not depend on chance");
   BpeOptions options;

@@ -84,7 +84,7 @@ void read_tokenizer_config(const io::JsonObject& config, TokenizerSettings& sett
     settings.tokenizer_class.resize(settings.tokenizer_class.size() - 4);
   if (config.has("add_prefix_space"))
     settings.add_prefix_space = config.boolean("add_prefix_space");
-  settings.legacy = config.boolean_or("legacy", false);
+  settings.legacy = config.boolean_or("legacy", true);
   if (config.has("add_bos_token"))
     settings.add_bos_token = config.boolean("add_bos_token");
   if (config.has("add_eos_token"))

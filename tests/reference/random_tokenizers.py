@@ -22,16 +22,15 @@ def corpus(seed):
 
 
 def sentencepiece_model(gemma=False, **options):
-    """The bytes of a tokenizer.model, with pieces of all types."""
+    """The bytes of a tokenizer.model."""
     written = io.BytesIO()
     names = {"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "pad_piece": "<pad>", "eos_piece": "<eos>",
              "bos_piece": "<bos>", "control_symbols": ["<mask>"]}  # fmt: skip
     sentencepiece.SentencePieceTrainer.train(
         **{
             "sentence_iterator": iter(corpus(0)), "model_writer": written, "vocab_size": 900,
-            "model_type": "bpe", "byte_fallback": True, "minloglevel": 2,
-            "control_symbols": ["<|im_end|>"], "user_defined_symbols": ["<tool>", "漢字", "  "],
-            "normalization_rule_name": "identity", "split_digits": True, **(names if gemma else {}), **options,
+            "model_type": "bpe", "byte_fallback": True, "minloglevel": 2, "split_digits": True,
+            "normalization_rule_name": "identity", **(names if gemma else {}), **options,
         }  # fmt: skip
     )
     return written.getvalue()
