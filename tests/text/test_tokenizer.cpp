@@ -1,5 +1,4 @@
-// The tokenizer against Hugging Face's library (tests/golden/make_tokenizer.py) and against the
-// vectors of the data folder.
+// The tokenizer against Hugging Face's library (tests/golden/make_tokenizer.py).
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -80,50 +79,6 @@ void check_offsets(const Json& record) {
   }
 }
 
-std::vector<std::string> split(std::string_view text, std::string_view separator) {
-  std::vector<std::string> parts;
-  for (size_t at = text.find(separator); at != std::string_view::npos; at = text.find(separator)) {
-    parts.emplace_back(text.substr(0, at));
-    text.remove_prefix(at + separator.size());
-  }
-  if (!text.empty())
-    parts.emplace_back(text);
-  return parts;
-}
-
-/// Texts and ids as llama.cpp's tests have them.
-void check_llama_cpp_vectors(const std::string& name, const std::filesystem::path& model) {
-  const std::string base = "tokenizers/llama.cpp-models/ggml-vocab-" + name + ".gguf";
-  const auto texts =
-      split(io::read_file(test::data(base + ".inp"), 1 << 20), "\n__ggml_vocab_test__\n");
-  const auto lines = split(io::read_file(test::data(base + ".out"), 1 << 20), "\n");
-  REQUIRE(texts.size() == 46);
-  REQUIRE(texts.size() == lines.size());
-  const Tokenizer tokenizer = Tokenizer::load(model);
-  for (size_t i = 0; i < texts.size(); ++i) {
-    Ids expected;
-    std::istringstream line(lines[i]);
-    for (int64_t id = 0; line >> id;)
-      expected.push_back(id);
-    CHECK_MESSAGE(encode(tokenizer, texts[i]) == expected, name, ", text ", i, ": ", texts[i]);
-  }
-}
-
-Json read_vectors(const std::string& file) {
-  return io::read_json_file(test::data("tokenizers/test-vectors-swift-transformers/" + file),
-                            any_size);
-}
-
-void check_conformance(const Tokenizer& tokenizer, const Json& entry, const std::string& text) {
-  const Ids expected = entry["input_ids"];
-  CHECK_MESSAGE(tokenizer.encode(text) == expected, text);
-  CHECK(tokenizer.decode(expected) == entry["decoded_with_special"].get<std::string>());
-  CHECK(tokenizer.decode(expected, true) == entry["decoded_skip_special"].get<std::string>());
-  const Json& tokens = entry["tokens"];
-  for (size_t i = 0; i < tokens.size(); ++i)
-    CHECK(tokenizer.token(expected[i]) == tokens[i].get<std::string>());
-}
-
 }  // namespace
 
 TEST_CASE("tokenizer: ids, decoded texts and special tokens are those of the reference") {
@@ -166,68 +121,6 @@ TEST_CASE("tokenizer: offsets of every kind of pipeline are in order and within 
       }
     }
   }
-}
-
-TEST_CASE("tokenizer: llama.cpp's vectors") {
-  SUBCASE("gpt-2") {
-    check_llama_cpp_vectors("gpt-2", test::data("tokenizers/gpt2"));
-  }
-  SUBCASE("llama-spm") {
-    check_llama_cpp_vectors("llama-spm", test::data("tokenizers/tinyllama-chat"));
-  }
-  SUBCASE("llama-bpe") {
-    check_llama_cpp_vectors("llama-bpe", test::data("tokenizers/llama3"));
-  }
-  for (const std::string name : {"gpt-2", "llama-spm", "phi-3", "starcoder"}) {
-    const std::string title = name + ", from GGUF";
-    SUBCASE(title.c_str()) {
-      check_llama_cpp_vectors(
-          name, test::data("tokenizers/llama.cpp-models/ggml-vocab-" + name + ".gguf"));
-    }
-  }
-}
-
-TEST_CASE("tokenizer: conformance texts of gpt2 and TinyLlama, there and back") {
-  SUBCASE("gpt2") {
-    const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/gpt2"));
-    const Json file = read_vectors("conformance/openai-community__gpt2.json");
-    for (const Json& entry : file["entries"])
-      check_conformance(tokenizer, entry, entry["decoded_with_special"]);
-  }
-  SUBCASE("TinyLlama") {
-    const Tokenizer tokenizer = Tokenizer::load(test::data("tokenizers/tinyllama-chat"));
-    const Json file = read_vectors("conformance/TinyLlama-1.1B-Chat-v1.0.json");
-    for (const Json& entry : file["entries"])
-      check_conformance(tokenizer, entry, entry["decoded_skip_special"]);
-    const Json inputs = read_vectors("conformance/inputs.json");
-    const Json multilingual = read_vectors("conformance/tinyllama_multilingual.json");
-    REQUIRE(inputs.size() == multilingual["entries"].size());
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const Json& entry = multilingual["entries"][i];
-      REQUIRE(entry["id"] == inputs[i]["id"]);
-      const Ids expected = entry["input_ids"];
-      CHECK(tokenizer.encode(inputs[i]["text"].get<std::string>()) == expected);
-      CHECK(tokenizer.decode(expected) == entry["decoded_with_special"].get<std::string>());
-    }
-  }
-}
-
-TEST_CASE("tokenizer: vectors of models with the same vocabularies") {
-  const Json tests = read_vectors("tokenizer_tests.json");
-  const auto check = [&](const char* model, const char* folder, bool with_bos) {
-    const Tokenizer tokenizer = Tokenizer::load(test::data(folder));
-    REQUIRE(tests.contains(model));
-    for (const Json& entry : tests[model]) {
-      Ids expected = entry["encoded"]["input_ids"];
-      if (with_bos)
-        expected.erase(expected.begin());
-      const std::string text = entry["input"];
-      CHECK_MESSAGE(encode(tokenizer, text) == expected, model, ": ", text);
-    }
-  };
-  check("distilgpt2", "tokenizers/gpt2", false);
-  check("coreml-projects/Llama-2-7b-chat-coreml", "tokenizers/tinyllama-chat", true);
-  check("pcuenq/Llama-3.2-1B-Instruct-tokenizer", "tokenizers/llama3", true);
 }
 
 TEST_CASE("tokenizer: a word of a megabyte takes a second, not an hour") {
