@@ -85,8 +85,8 @@ std::vector<text::Sample> split_off(std::vector<text::Sample>& samples, double s
               " samples and leaves none to train on; give --val-data or more samples");
   train::Sampler sampler(all, static_cast<uint64_t>(seed) + split_seed, true);
   std::vector<bool> taken(samples.size(), false);
-  for (const train::Pick& pick : sampler.next(wanted))
-    taken[static_cast<size_t>(pick.index)] = true;
+  for (const int64_t index : sampler.next(wanted))
+    taken[static_cast<size_t>(index)] = true;
   std::vector<text::Sample> kept, split;  // both in the order of the file
   for (size_t i = 0; i < samples.size(); ++i)
     (taken[i] ? split : kept).push_back(std::move(samples[i]));

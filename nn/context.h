@@ -25,7 +25,7 @@ struct AdapterSelection {
 struct DropoutSource {
   uint64_t seed = 0;
   uint32_t step = 0;
-  Tensor sample{};    ///< (tokens) i64: index in the epoch of each token's sample
+  Tensor sample{};    ///< (tokens) i64: number in the data of each token's sample
   Tensor position{};  ///< (tokens) i64: position of each token in its sample
 
   /// The key of one dropout layer.

@@ -1,6 +1,6 @@
 // Dropout without state: the mask is a function of a key and a position and is never stored.
 //
-// A token's mask depends on (seed, step, index of its sample in the epoch, position in the sample,
+// A token's mask depends on (seed, step, number of its sample in the data, position in the sample,
 // module), so it does not change with batch size, accumulation, order or threads, and backward and
 // recomputation make the same one again.
 #pragma once

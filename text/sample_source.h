@@ -41,6 +41,7 @@ class Samples {
  public:
   Samples() = default;
   Samples(std::span<const Sample> list) : list_(list) {}
+  Samples(std::span<Sample> list) : list_(list) {}
   Samples(const std::vector<Sample>& list) : list_(list) {}
   Samples(const SampleSource& source) : source_(&source) {}
 

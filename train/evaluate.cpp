@@ -13,39 +13,36 @@ namespace graft::train {
 namespace {
 
 /// Samples of like length next to each other, so that little is padded.
-std::vector<Pick> by_length(std::span<const text::Sample> samples) {
-  std::vector<Pick> picks(samples.size());
-  for (size_t i = 0; i < picks.size(); ++i)
-    picks[i] = {static_cast<int64_t>(i), static_cast<int64_t>(i)};
-  std::ranges::stable_sort(picks, {}, [&](const Pick& pick) {
-    return samples[static_cast<size_t>(pick.index)].input_ids.size();
-  });
-  return picks;
+std::vector<int64_t> by_length(const text::Samples& samples) {
+  std::vector<int64_t> order(static_cast<size_t>(samples.size()));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::ranges::stable_sort(order, {}, [&](int64_t index) { return samples.info(index).tokens; });
+  return order;
 }
 
 /// Writes the summed loss of each sample of the batch to its place in `sums`.
-void add_losses(const Tensor& per_token, std::span<const Pick> picks, std::vector<double>& sums) {
+void add_losses(const Tensor& per_token, std::span<const int64_t> picked,
+                std::vector<double>& sums) {
   const auto losses = per_token.span<float>();
-  const size_t width = losses.size() / picks.size();
-  for (size_t row = 0; row < picks.size(); ++row) {
+  const size_t width = losses.size() / picked.size();
+  for (size_t row = 0; row < picked.size(); ++row) {
     const auto of_row = losses.subspan(row * width, width);
-    sums[static_cast<size_t>(picks[row].index)] =
-        std::accumulate(of_row.begin(), of_row.end(), 0.0);
+    sums[static_cast<size_t>(picked[row])] = std::accumulate(of_row.begin(), of_row.end(), 0.0);
   }
 }
 
 /// Throws NonFiniteError where a sample's loss is not a number: it must count neither as the best
 /// nor as a result.
-void check_finite(std::span<const text::Sample> samples, const std::vector<double>& sums) {
+void check_finite(const text::Samples& samples, const std::vector<double>& sums) {
   for (size_t i = 0; i < sums.size(); ++i)
     GRAFT_CHECK(std::isfinite(sums[i]), NonFiniteError, "evaluate: the loss of sample ", i + 1,
-                " (line ", samples[i].line, " of the data) is ", sums[i],
+                " (line ", samples.info(static_cast<int64_t>(i)).line, " of the data) is ", sums[i],
                 "; the weights or the learning rate have gone wrong");
 }
 
 }  // namespace
 
-std::optional<Evaluation> evaluate(const nn::CausalLM& model, std::span<const text::Sample> samples,
+std::optional<Evaluation> evaluate(const nn::CausalLM& model, const text::Samples& samples,
                                    const EvaluateOptions& options) {
   check_samples("evaluate", samples, model.info().vocab_size);
   GRAFT_CHECK(options.batch_size >= 1, ConfigError, "evaluate: batch_size is ", options.batch_size,
@@ -53,18 +50,18 @@ std::optional<Evaluation> evaluate(const nn::CausalLM& model, std::span<const te
   const NoGrad no_grad;
   nn::Context context;
   context.adapters = options.adapters;
-  const std::vector<Pick> picks = by_length(samples);
-  std::vector<double> sums(samples.size());
+  const std::vector<int64_t> order = by_length(samples);
+  std::vector<double> sums(order.size());
   Evaluation result;
   const auto batch_size = static_cast<size_t>(options.batch_size);
-  for (size_t done = 0; done < picks.size();) {
-    const auto part = std::span(picks).subspan(done, std::min(batch_size, picks.size() - done));
+  for (size_t done = 0; done < order.size();) {
+    const auto part = std::span(order).subspan(done, std::min(batch_size, order.size() - done));
     const Batch batch = make_batch(samples, part);
     add_losses(nn::causal_lm_loss(model, batch.ids, batch.labels, context).per_token, part, sums);
     result.tokens += batch.tokens;
     done += part.size();
     result.samples = static_cast<int64_t>(done);
-    if (options.progress && !options.progress(result.samples, static_cast<int64_t>(picks.size())))
+    if (options.progress && !options.progress(result.samples, samples.size()))
       return std::nullopt;
   }
   check_finite(samples, sums);

@@ -4,10 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 
 #include "graft/nn/causal_lm.h"
-#include "graft/text/sample.h"
+#include "graft/text/sample_source.h"
 
 namespace graft::train {
 
@@ -30,7 +29,7 @@ struct EvaluateOptions {
 /// same, and sums are made in f64 in the order of the samples: but for rounding inside the forward
 /// the result does not depend on the batch size. Nothing where `progress` gave up. Throws
 /// ConfigError where no sample has a loss or one does not fit the model (see check_samples).
-std::optional<Evaluation> evaluate(const nn::CausalLM& model, std::span<const text::Sample> samples,
+std::optional<Evaluation> evaluate(const nn::CausalLM& model, const text::Samples& samples,
                                    const EvaluateOptions& options = {});
 
 }  // namespace graft::train

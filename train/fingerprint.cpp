@@ -15,9 +15,11 @@ std::string text_of(double value) {
   return std::string(buffer.data(), end.ptr);
 }
 
-std::string text_of(std::span<const text::Sample> samples) {
+std::string text_of(const text::Samples& samples) {
+  if (const text::SampleSource* source = samples.source())
+    return concat(samples.size(), " samples, xxh64 ", source->checksum());
   io::Checksum checksum;
-  for (const text::Sample& sample : samples) {
+  for (const text::Sample& sample : samples.list()) {
     checksum.add(std::span(sample.input_ids));
     checksum.add(std::span(sample.labels));
   }
@@ -38,9 +40,8 @@ std::string text_of(const std::vector<NamedVariable>& parameters) {
 }  // namespace
 
 Fingerprint fingerprint_of(const TrainOptions& options, const optim::Optimizer& optimizer,
-                           std::span<const text::Sample> samples,
-                           std::span<const text::Sample> validation) {
-  const int64_t steps = total_steps(options, static_cast<int64_t>(samples.size()));
+                           const text::Samples& samples, const text::Samples& validation) {
+  const int64_t steps = total_steps(options, rows_of(samples, options).size());
   Fingerprint result{
       {"batch-size", std::to_string(options.batch_size)},
       {"grad-accum", std::to_string(options.grad_accum)},
@@ -56,6 +57,8 @@ Fingerprint fingerprint_of(const TrainOptions& options, const optim::Optimizer& 
   };
   if (options.lr_schedule != optim::ScheduleKind::constant)
     result["steps"] = std::to_string(steps);
+  if (options.row_tokens > 0)
+    result["packing"] = concat("rows of ", options.row_tokens, " tokens");
   if (!validation.empty())
     result["validation data"] = text_of(validation);
   for (const auto& [name, value] : optimizer.settings())

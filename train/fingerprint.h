@@ -2,11 +2,10 @@
 #pragma once
 
 #include <map>
-#include <span>
 #include <string>
 
 #include "graft/optim/optimizer.h"
-#include "graft/text/sample.h"
+#include "graft/text/sample_source.h"
 #include "graft/train/options.h"
 
 namespace graft::train {
@@ -18,8 +17,7 @@ using Fingerprint = std::map<std::string, std::string>;
 /// The number of steps is part of it where the schedule depends on it; how often a run evaluates or
 /// saves is not.
 Fingerprint fingerprint_of(const TrainOptions& options, const optim::Optimizer& optimizer,
-                           std::span<const text::Sample> samples,
-                           std::span<const text::Sample> validation);
+                           const text::Samples& samples, const text::Samples& validation);
 
 /// "batch-size is 4 there, 8 here", one a line and indented; empty where they are equal.
 std::string difference(const Fingerprint& there, const Fingerprint& here);

@@ -18,15 +18,20 @@ void check_at_least(std::string_view name, int64_t value, int64_t least) {
 
 }  // namespace
 
-int64_t steps_per_epoch(const TrainOptions& options, int64_t samples) {
-  const int64_t per_step = options.batch_size * options.grad_accum;
-  return samples / per_step + (samples % per_step != 0);
+Rows rows_of(const text::Samples& samples, const TrainOptions& options) {
+  return options.row_tokens > 0 ? Rows::packed(samples, options.row_tokens)
+                                : Rows::one_each(samples.size());
 }
 
-int64_t total_steps(const TrainOptions& options, int64_t samples) {
+int64_t steps_per_epoch(const TrainOptions& options, int64_t rows) {
+  const int64_t per_step = options.batch_size * options.grad_accum;
+  return rows / per_step + (rows % per_step != 0);
+}
+
+int64_t total_steps(const TrainOptions& options, int64_t rows) {
   if (options.max_steps > 0)
     return options.max_steps;
-  return ceil_to_int(options.epochs * static_cast<double>(steps_per_epoch(options, samples)));
+  return ceil_to_int(options.epochs * static_cast<double>(steps_per_epoch(options, rows)));
 }
 
 int64_t warmup_steps(const TrainOptions& options, int64_t total_steps) {
@@ -35,7 +40,7 @@ int64_t warmup_steps(const TrainOptions& options, int64_t total_steps) {
   return ceil_to_int(options.warmup_ratio * static_cast<double>(total_steps));
 }
 
-void check_options(const TrainOptions& options, int64_t samples, int64_t validation_samples) {
+void check_options(const TrainOptions& options, int64_t rows, int64_t validation_samples) {
   check_at_least("batch_size", options.batch_size, 1);
   check_at_least("grad_accum", options.grad_accum, 1);
   check_at_least("max_steps", options.max_steps, 0);
@@ -44,6 +49,7 @@ void check_options(const TrainOptions& options, int64_t samples, int64_t validat
   check_at_least("eval_batch_size", options.eval_batch_size, 0);
   check_at_least("early_stop", options.early_stop, 0);
   check_at_least("save_steps", options.save_steps, 0);
+  check_at_least("row_tokens", options.row_tokens, 0);
   // The limit keeps the product with the batch size in range; nobody's machine holds such a batch.
   constexpr int64_t largest = int64_t{1} << 30;
   GRAFT_CHECK(options.batch_size <= largest && options.grad_accum <= largest, ConfigError,
@@ -55,7 +61,7 @@ void check_options(const TrainOptions& options, int64_t samples, int64_t validat
               "train: warmup_ratio is ", options.warmup_ratio, ", a number in [0, 1] expected");
   GRAFT_CHECK(options.max_grad_norm >= 0, ConfigError, "train: max_grad_norm is ",
               options.max_grad_norm, ", at least 0 expected (0: no clipping)");
-  const int64_t steps = total_steps(options, samples);
+  const int64_t steps = total_steps(options, rows);
   GRAFT_CHECK(warmup_steps(options, steps) <= steps, ConfigError,
               "train: ", warmup_steps(options, steps), " warm-up steps given for a run of ", steps);
   GRAFT_CHECK(options.eval_steps == 0 || validation_samples > 0, ConfigError,

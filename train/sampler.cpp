@@ -36,17 +36,17 @@ void Sampler::shuffle_epoch() {
   }
 }
 
-std::vector<Pick> Sampler::next(int64_t count) {
+std::vector<int64_t> Sampler::next(int64_t count) {
   const auto samples = static_cast<int64_t>(order_.size());
   if (state_.position == samples) {
     state_ = {.epoch = state_.epoch + 1, .position = 0};
     shuffle_epoch();
   }
   const int64_t end = std::min(samples, state_.position + std::max<int64_t>(count, 1));
-  std::vector<Pick> picks;
+  std::vector<int64_t> picked;
   for (; state_.position < end; ++state_.position)
-    picks.push_back({order_[static_cast<size_t>(state_.position)], state_.position});
-  return picks;
+    picked.push_back(order_[static_cast<size_t>(state_.position)]);
+  return picked;
 }
 
 }  // namespace graft::train

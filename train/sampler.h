@@ -15,22 +15,15 @@ struct SamplerState {
   friend bool operator==(const SamplerState&, const SamplerState&) = default;
 };
 
-/// A sample to be used next.
-struct Pick {
-  int64_t index = 0;  ///< in the list of samples
-  int64_t place = 0;  ///< in the order of its epoch
-  friend bool operator==(const Pick&, const Pick&) = default;
-};
-
 class Sampler {
  public:
   /// Without `shuffle` every epoch has the order of the list. Throws ConfigError where there are no
   /// samples or the state is not one of them.
   Sampler(int64_t samples, uint64_t seed, bool shuffle, SamplerState state = {});
 
-  /// The next `count` samples, fewer at the end of an epoch, never none: an epoch that is used up
-  /// is followed by the next.
-  std::vector<Pick> next(int64_t count);
+  /// The numbers of the next `count` samples, fewer at the end of an epoch, never none: an epoch
+  /// that is used up is followed by the next.
+  std::vector<int64_t> next(int64_t count);
   const SamplerState& state() const { return state_; }
 
  private:

@@ -50,22 +50,22 @@ constexpr const char* advice =
 }  // namespace
 
 Trainer::Trainer(const nn::CausalLM& model, optim::Optimizer& optimizer,
-                 std::span<const text::Sample> samples, const TrainOptions& options,
+                 const text::Samples& samples, const TrainOptions& options,
                  const TrainExtras& extras)
     : model_(model),
       optimizer_(optimizer),
       samples_(samples),
       options_(options),
       extras_(extras),
-      sampler_(static_cast<int64_t>(samples.size()), options.seed, options.shuffle) {
-  const auto count = static_cast<int64_t>(samples.size());
-  check_options(options, count, static_cast<int64_t>(extras.validation.size()));
+      rows_(rows_of(samples, options)),
+      sampler_(rows_.size(), options.seed, options.shuffle) {
+  check_options(options, rows_.size(), extras.validation.size());
   check_samples("training data", samples, model.info().vocab_size);
   if (!extras.validation.empty())
     check_samples("validation data", extras.validation, model.info().vocab_size);
   GRAFT_CHECK(!options.keep_best || extras.checkpoints != nullptr, ConfigError,
               "train: keep_best is set but there is no CheckpointStore to keep the best in");
-  total_steps_ = train::total_steps(options, count);
+  total_steps_ = train::total_steps(options, rows_.size());
   schedule_ = {.kind = options.lr_schedule,
                .warmup_steps = warmup_steps(options, total_steps_),
                .total_steps = total_steps_};
@@ -91,8 +91,7 @@ bool Trainer::resume() {
 RunResult Trainer::run() {
   const Stopwatch watch;
   result_ = {.total_steps = total_steps_};
-  sampler_ = Sampler(static_cast<int64_t>(samples_.size()), options_.seed, options_.shuffle,
-                     state_.sampler);
+  sampler_ = Sampler(rows_.size(), options_.seed, options_.shuffle, state_.sampler);
   optimizer_.zero();
   stop_wanted_ = save_wanted_ = false;
   ask();
@@ -143,19 +142,18 @@ StepRecord Trainer::train_step() {
   state_.input_tokens += sums.input_tokens;
 
   const double seconds = watch.seconds();
-  return {
-      .step = state_.step,
-      .total_steps = total_steps_,
-      .epoch = static_cast<double>(state_.sampler.epoch) +
-               static_cast<double>(state_.sampler.position) / static_cast<double>(samples_.size()),
-      .loss = sums.loss / tokens,
-      .grad_norm = sums.norm,
-      .lr = lr,
-      .tokens = sums.tokens,
-      .input_tokens = sums.input_tokens,
-      .seconds = seconds,
-      .tokens_per_second = static_cast<double>(sums.input_tokens) / seconds,
-      .rss_bytes = resident_bytes()};
+  return {.step = state_.step,
+          .total_steps = total_steps_,
+          .epoch = static_cast<double>(state_.sampler.epoch) +
+                   static_cast<double>(state_.sampler.position) / static_cast<double>(rows_.size()),
+          .loss = sums.loss / tokens,
+          .grad_norm = sums.norm,
+          .lr = lr,
+          .tokens = sums.tokens,
+          .input_tokens = sums.input_tokens,
+          .seconds = seconds,
+          .tokens_per_second = static_cast<double>(sums.input_tokens) / seconds,
+          .rss_bytes = resident_bytes()};
 }
 
 Trainer::Sums Trainer::gradients() {
@@ -179,9 +177,8 @@ void Trainer::save_after_failure() {
 Trainer::Sums Trainer::forward_and_backward() {
   Sums sums;
   GradientTree tree;
-  const auto samples = static_cast<int64_t>(samples_.size());
   for (int64_t part = 0; part < options_.grad_accum; ++part) {
-    const Batch batch = make_batch(samples_, sampler_.next(options_.batch_size));
+    const Batch batch = make_batch(samples_, rows_, sampler_.next(options_.batch_size));
     const nn::Context context =
         batch.training_context(options_.seed, state_.step, options_.gradient_checkpointing);
     const nn::Loss loss = nn::causal_lm_loss(model_, batch.ids, batch.labels, context);
@@ -192,7 +189,7 @@ Trainer::Sums Trainer::forward_and_backward() {
     sums.tokens += batch.tokens;
     sums.input_tokens += batch.input_tokens;
     sums.names.insert(sums.names.end(), batch.names.begin(), batch.names.end());
-    if (sampler_.state().position == samples)
+    if (sampler_.state().position == rows_.size())
       break;  // a step does not reach into the next epoch
   }
   sums.grads = tree.take();

@@ -4,21 +4,21 @@
 //
 // Takes any CausalLM; what is trained is what the optimizer holds. The loss of a step is the summed
 // loss of all its micro-batches divided by all their trained tokens, so batch_size 8 and batch_size
-// 2 with grad_accum 4 are the same step but for rounding. Same build, options, data and seed give
+// 2 with grad_accum 4 are the same step but for rounding, and so are packed rows of the same
+// samples. Same build, options, data and seed give
 // the same bits, for any number of threads, and for a run that was stopped and continued at any
 // step. One thread calls; the model must not be changed meanwhile.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "graft/nn/causal_lm.h"
 #include "graft/optim/optimizer.h"
-#include "graft/text/sample.h"
+#include "graft/text/sample_source.h"
 #include "graft/train/batch.h"
 #include "graft/train/checkpoint.h"
 #include "graft/train/evaluate.h"
@@ -47,7 +47,7 @@ struct RunResult {
 
 /// What a run may have besides. All must outlive the Trainer.
 struct TrainExtras {
-  std::span<const text::Sample> validation{};
+  text::Samples validation{};
   Observer* observer = nullptr;
   CheckpointStore* checkpoints = nullptr;
 };
@@ -57,9 +57,8 @@ class Trainer {
   /// The optimizer's learning rate is the base of the schedule. Model, optimizer and samples must
   /// outlive the Trainer. Throws ConfigError where an option contradicts another one or a sample
   /// does not fit the model, naming its line.
-  Trainer(const nn::CausalLM& model, optim::Optimizer& optimizer,
-          std::span<const text::Sample> samples, const TrainOptions& options,
-          const TrainExtras& extras = {});
+  Trainer(const nn::CausalLM& model, optim::Optimizer& optimizer, const text::Samples& samples,
+          const TrainOptions& options, const TrainExtras& extras = {});
 
   /// Continues from the newest valid checkpoint; damaged ones are warned of. False where there is
   /// none yet. Throws ConfigError where that run was another one, naming what differs, and
@@ -124,9 +123,10 @@ class Trainer {
 
   const nn::CausalLM& model_;
   optim::Optimizer& optimizer_;
-  std::span<const text::Sample> samples_;
+  text::Samples samples_;
   TrainOptions options_;
   TrainExtras extras_;
+  Rows rows_;
   int64_t total_steps_;
   optim::Schedule schedule_;
   Sampler sampler_;

@@ -14,14 +14,33 @@ std::string refusal(std::vector<text::Sample> samples) {
 }  // namespace
 
 TEST_CASE("batch: rows are padded on the right to the longest, without labels") {
-  const Batch batch = make_batch(three, std::vector<Pick>{{2, 40}, {0, 41}});
+  const Batch batch = make_batch(three, std::vector<int64_t>{2, 0});
   CHECK(test::same_bits(batch.ids, Tensor::from<int64_t>({9, 10, 0, 5, 6, 7}, {2, 3})));
   CHECK(test::same_bits(batch.labels, Tensor::from<int64_t>({9, 10, -100, -100, 6, 7}, {2, 3})));
-  CHECK(test::same_bits(batch.place, Tensor::from<int64_t>({40, 40, 40, 41, 41, 41}, {6})));
-  CHECK(test::same_bits(batch.position, Tensor::from<int64_t>({0, 1, 2, 0, 1, 2}, {6})));
+  CHECK(test::same_bits(batch.sample, Tensor::from<int64_t>({2, 2, 2, 0, 0, 0}, {6})));
+  CHECK(test::same_bits(batch.position, Tensor::from<int64_t>({0, 1, 0, 0, 1, 2}, {6})));
   CHECK(batch.tokens == 3);
   CHECK(batch.input_tokens == 5);
   CHECK(batch.names == std::vector<std::string>{"sample 2", "line 11"});
+  CHECK_FALSE(batch.segments.defined());
+  CHECK_FALSE(batch.context().positions.defined());
+}
+
+TEST_CASE("batch: packed samples are segments, positions restart, no sample predicts the next") {
+  const Rows rows = Rows::packed(three, 5);  // {0, 2} would fit with 5 tokens, {0, 1} come first
+  const Batch batch = make_batch(three, rows, std::vector<int64_t>{1, 0});
+  CHECK(test::same_bits(batch.ids, Tensor::from<int64_t>({9, 10, 0, 0, 5, 6, 7, 8}, {2, 4})));
+  CHECK(test::same_bits(batch.labels,
+                        Tensor::from<int64_t>({9, 10, -100, -100, -100, 6, 7, -100}, {2, 4})));
+  CHECK(test::same_bits(batch.segments, Tensor::from<int64_t>({0, 0, 1, 1, 0, 0, 0, 1}, {2, 4})));
+  CHECK(test::same_bits(batch.sample, Tensor::from<int64_t>({2, 2, 2, 2, 0, 0, 0, 1}, {8})));
+  CHECK(test::same_bits(batch.position, Tensor::from<int64_t>({0, 1, 0, 1, 0, 1, 2, 0}, {8})));
+  CHECK(test::same_bits(batch.context().positions,
+                        Tensor::from<int64_t>({0, 1, 0, 1, 0, 1, 2, 0}, {2, 4})));
+  CHECK(test::same_bits(batch.training_context(1, 2, false).segments, batch.segments));
+  CHECK(batch.tokens == 3);
+  CHECK(batch.input_tokens == 6);
+  CHECK(batch.names == std::vector<std::string>{"sample 2", "line 11, line 12"});
 }
 
 TEST_CASE("batch: the first label of a sample never counts") {
@@ -32,13 +51,13 @@ TEST_CASE("batch: the first label of a sample never counts") {
 }
 
 TEST_CASE("batch: a training context switches dropout on, keyed by sample and position") {
-  const Batch batch = make_batch(three, std::vector<Pick>{{0, 4}});
+  const Batch batch = make_batch(three, std::vector<int64_t>{0});
   const nn::Context context = batch.training_context(7, 3, true);
   CHECK(context.train);
   CHECK(context.checkpoint_blocks);
   CHECK(context.dropout.seed == 7);
   CHECK(context.dropout.step == 3);
-  CHECK(test::same_bits(context.dropout.sample, batch.place));
+  CHECK(test::same_bits(context.dropout.sample, batch.sample));
   CHECK(test::same_bits(context.dropout.position, batch.position));
 }
 

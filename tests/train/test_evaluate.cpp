@@ -1,5 +1,6 @@
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "graft/nn/loss.h"
 #include "graft/tensor/allocator.h"
@@ -51,10 +52,9 @@ TEST_CASE("evaluate: nothing is kept for backward") {
   };
   const int64_t evaluating = peak_of([&] { evaluate(run.model, samples, {.batch_size = 16}); });
   const int64_t recording = peak_of([&] {
-    std::vector<Pick> picks;
-    for (int64_t i = 0; i < 16; ++i)
-      picks.push_back({i, i});
-    const Batch batch = make_batch(samples, picks);
+    std::vector<int64_t> picked(16);
+    std::iota(picked.begin(), picked.end(), 0);
+    const Batch batch = make_batch(samples, picked);
     nn::causal_lm_loss(run.model, batch.ids, batch.labels, {});
   });
   CHECK(2 * evaluating < recording);  // two layers, of which one is at work

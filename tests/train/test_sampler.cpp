@@ -14,10 +14,8 @@ namespace {
 std::vector<int64_t> epoch_of(Sampler& sampler, int64_t samples) {
   std::vector<int64_t> indices;
   while (static_cast<int64_t>(indices.size()) < samples) {
-    for (const Pick& pick : sampler.next(3)) {
-      CHECK(pick.place == static_cast<int64_t>(indices.size()));
-      indices.push_back(pick.index);
-    }
+    for (const int64_t index : sampler.next(3))
+      indices.push_back(index);
   }
   return indices;
 }
@@ -61,10 +59,10 @@ TEST_CASE("sampler: every order is about equally likely") {
 
 TEST_CASE("sampler: a draw ends with its epoch, and the next one begins the following") {
   Sampler sampler(5, 0, false);
-  CHECK(sampler.next(3) == std::vector<Pick>{{0, 0}, {1, 1}, {2, 2}});
-  CHECK(sampler.next(3) == std::vector<Pick>{{3, 3}, {4, 4}});
+  CHECK(sampler.next(3) == std::vector<int64_t>{0, 1, 2});
+  CHECK(sampler.next(3) == std::vector<int64_t>{3, 4});
   CHECK(sampler.state() == SamplerState{0, 5});
-  CHECK(sampler.next(2) == std::vector<Pick>{{0, 0}, {1, 1}});
+  CHECK(sampler.next(2) == std::vector<int64_t>{0, 1});
   CHECK(sampler.state() == SamplerState{1, 2});
 }
 
