@@ -35,22 +35,25 @@ struct Gelu {
   }
 };
 
-/// Gelu with Φ(x) taken as (1 + tanh(sqrt(2/π) (x + 0.044715 x³))) / 2: "gelu_new" and
-/// "gelu_pytorch_tanh" in configurations.
+/// Gelu with Φ(x) taken as (1 + tanh(u)) / 2, u = sqrt(2/π) (x + 0.044715 x³): "gelu_new" and
+/// "gelu_pytorch_tanh" in configurations. Computed as σ(2u), the same number: exp is several times
+/// as fast as tanh.
 struct GeluTanh {
   template <class T>
   GRAFT_HD static T forward(T x) {
-    return T(0.5) * x * (T(1) + std::tanh(inner(x)));
+    return x / (T(1) + std::exp(-doubled(x)));
   }
   template <class T>
   GRAFT_HD static T backward(T dy, T x) {
-    const T tanh = std::tanh(inner(x));
-    const T slope = T(0.79788456080286535588) * (T(1) + T(3 * 0.044715) * x * x);
-    return dy * T(0.5) * (T(1) + tanh + x * (T(1) - tanh * tanh) * slope);
+    const T sigmoid = T(1) / (T(1) + std::exp(-doubled(x)));
+    const T slope = T(2 * 0.79788456080286535588) * (T(1) + T(3 * 0.044715) * x * x);
+    return dy * (sigmoid + x * sigmoid * (T(1) - sigmoid) * slope);
   }
+
+ private:
   template <class T>
-  GRAFT_HD static T inner(T x) {
-    return T(0.79788456080286535588) * (x + T(0.044715) * x * x * x);
+  GRAFT_HD static T doubled(T x) {
+    return T(2 * 0.79788456080286535588) * (x + T(0.044715) * x * x * x);
   }
 };
 
