@@ -102,6 +102,17 @@ void attention(benchmark::State& state) {
 }
 BENCHMARK(attention)->ArgName("T")->Arg(128)->Arg(512)->Arg(2048)->UseRealTime();
 
+void attention_in_window(benchmark::State& state) {
+  const AttentionInputs in(2048);
+  const AttentionMask mask{.window = state.range(0)};
+  const auto forward = ops::attention(in.q, in.k, in.v, mask, 0.125);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(ops::attention(in.q, in.k, in.v, mask, 0.125));
+    benchmark::DoNotOptimize(ops::attention_backward(in.q, in.q, in.k, in.v, mask, 0.125, forward));
+  }
+}
+BENCHMARK(attention_in_window)->ArgName("W")->Arg(0)->Arg(1024)->Arg(256)->UseRealTime();
+
 void attention_backward(benchmark::State& state) {
   const AttentionInputs in(state.range(0));
   const auto forward = ops::attention(in.q, in.k, in.v, {}, 0.125);

@@ -90,6 +90,68 @@ TEST_CASE("attention: agrees with the definition over block borders, masks and g
   }
 }
 
+TEST_CASE(
+    "attention: a window holds for each query at its own place, in rows of different length") {
+  const Tensor q = random_tensor({3, 4, 4, 6}, 1);
+  const Tensor k = random_tensor({3, 200, 2, 6}, 2);
+  const Tensor v = random_tensor({3, 200, 2, 6}, 3);
+  for (const int64_t window : {1, 2, 63, 64, 65, 150, 500}) {
+    const AttentionMask mask{.start = ids({196, 64, 0}, {3}), .window = window};
+    CAPTURE(window);
+    test::for_each_kernel(attention_slot, [&] {
+      CHECK(test::max_difference(ops::attention(q, k, v, mask, 0.4).out,
+                                 reference(q, k, v, mask, 0.4)) < 2e-6);
+    });
+  }
+}
+
+TEST_CASE("attention: tokens one by one with a cache see what they see together") {
+  const Tensor q = random_tensor({1, 150, 2, 6}, 1);
+  const Tensor k = random_tensor({1, 150, 1, 6}, 2);
+  const Tensor v = random_tensor({1, 150, 1, 6}, 3);
+  const Tensor together = ops::attention(q, k, v, {.window = 70}, 0.4).out;
+  for (int64_t t = 0; t < 150; ++t) {
+    const AttentionMask mask{.start = ids({t}, {1}), .window = 70};
+    const Tensor alone =
+        ops::attention(q.slice(1, t, t + 1), k.slice(1, 0, t + 1), v.slice(1, 0, t + 1), mask, 0.4)
+            .out;
+    // The same sums in another order.
+    REQUIRE(test::max_difference(alone, together.slice(1, t, t + 1)) < 2e-6);
+  }
+}
+
+TEST_CASE("attention: tiles outside the window are not read, forward or backward") {
+  // What lies more than a tile before the window, or behind the last query that sees a key, is NaN.
+  constexpr int64_t length = 400;
+  const AttentionMask mask{.window = 10};
+  const Tensor q = random_tensor({1, length, 1, 4}, 1);
+  const Tensor k = random_tensor({1, length, 1, 4}, 2);
+  const Tensor v = random_tensor({1, length, 1, 4}, 3);
+  const auto forward = ops::attention(q, k, v, mask, 0.4);
+  const auto spoilt = [](const Tensor& x, int64_t begin, int64_t end) {
+    Tensor copy = x.clone();
+    Tensor part = copy.slice(1, begin, end);
+    ops::fill_(part, std::nan(""));
+    return copy;
+  };
+  test::for_each_kernel(attention_slot, [&] {
+    const Tensor out = ops::attention(q, spoilt(k, 0, 190), spoilt(v, 0, 190), mask, 0.4).out;
+    CHECK(test::max_difference(out.slice(1, 330, length), forward.out.slice(1, 330, length)) <
+          2e-6);
+  });
+  test::for_each_kernel(attention_backward_slot, [&] {
+    const auto [dq, dk, dv] = ops::attention_backward(q, q, k, v, mask, 0.4, forward);
+    const auto of_queries =
+        ops::attention_backward(q, q, spoilt(k, 0, 190), spoilt(v, 0, 190), mask, 0.4, forward);
+    CHECK(test::max_difference(of_queries.dq.slice(1, 330, length), dq.slice(1, 330, length)) <
+          2e-6);
+    const auto of_keys = ops::attention_backward(spoilt(q, 200, length), spoilt(q, 200, length), k,
+                                                 v, mask, 0.4, forward);
+    CHECK(test::max_difference(of_keys.dk.slice(1, 0, 60), dk.slice(1, 0, 60)) < 2e-5);
+    CHECK(test::max_difference(of_keys.dv.slice(1, 0, 60), dv.slice(1, 0, 60)) < 2e-5);
+  });
+}
+
 TEST_CASE("attention: rows of different length, and queries that see nothing") {
   const Tensor q = random_tensor({2, 3, 2, 4}, 1);
   const Tensor k = random_tensor({2, 10, 1, 4}, 2);
