@@ -18,16 +18,6 @@ const AttentionConfig& checked(const AttentionConfig& config) {
   return config;
 }
 
-/// x (B,T,H,D) with the first elements of each head turned, as many as the tables are made for.
-Variable turned(const Variable& x, const ops::RopeTables& tables) {
-  const int64_t all = x.shape()[-1];
-  const int64_t part = 2 * tables.cos.dim(-1);
-  if (part == all)
-    return rope(x, tables);
-  const std::vector<Variable> parts = split(x, -1, {part, all - part});
-  return join({rope(parts[0], tables), parts[1]}, -1);
-}
-
 /// How many numbers of a token a norm of `heads` heads has in common.
 int64_t norm_features(const AttentionConfig& config, int64_t heads) {
   return config.qk_norm == QueryKeyNorm::head ? config.head_dim : heads * config.head_dim;
@@ -99,8 +89,8 @@ Variable Attention::forward(const Variable& x, const Placement& placement,
     tokens.q = (*q_norm_)->forward(tokens.q, context);
     tokens.k = (*k_norm_)->forward(tokens.k, context);
   }
-  tokens.q = turned(tokens.q, placement.ropes.at(config_.rotary));
-  tokens.k = turned(tokens.k, placement.ropes.at(config_.rotary));
+  tokens.q = rope(tokens.q, placement.ropes.at(config_.rotary));
+  tokens.k = rope(tokens.k, placement.ropes.at(config_.rotary));
   const double scale = config_.scale.value_or(1 / std::sqrt(static_cast<double>(config_.head_dim)));
   const Variable mixed = attend(tokens, layer_, config_.window, scale, placement, context);
   return (*o_proj_)->forward(
