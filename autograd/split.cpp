@@ -34,23 +34,4 @@ std::vector<Variable> split(const Variable& x, int i, const std::vector<int64_t>
                 });
 }
 
-Variable join(const std::vector<Variable>& parts, int i) {
-  std::vector<Tensor> values;
-  std::vector<int64_t> sizes;
-  for (const Variable& part : parts) {
-    values.push_back(part.value());
-    sizes.push_back(part.shape()[i]);
-  }
-  return record("join", ops::concatenate(values, i), parts,
-                [i, sizes](const Grads& dy, Needs) -> Grads {
-                  Grads grads;
-                  int64_t begin = 0;
-                  for (const int64_t size : sizes) {
-                    grads.push_back(dy[0].slice(i, begin, begin + size));
-                    begin += size;
-                  }
-                  return grads;
-                });
-}
-
 }  // namespace graft

@@ -1,4 +1,4 @@
-// Cutting a tensor into parts and joining parts, with gradients.
+// Cutting a tensor into parts, with gradients.
 #pragma once
 
 #include <vector>
@@ -10,8 +10,5 @@ namespace graft {
 /// Consecutive parts of dimension `i` (negative counts from the end), of the given sizes, which add
 /// up to that of x. The parts share x's storage, so they are not contiguous unless `i` is 0.
 std::vector<Variable> split(const Variable& x, int i, const std::vector<int64_t>& sizes);
-
-/// The parts one behind the other along dimension `i`; all other sizes agree.
-Variable join(const std::vector<Variable>& parts, int i);
 
 }  // namespace graft

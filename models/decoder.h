@@ -25,6 +25,7 @@ class DecoderStack final : public nn::Module {
 
  private:
   std::vector<nn::Rotary> rotaries_;
+  double embedding_scale_;
   nn::Child<nn::EmbeddingLike> embed_tokens_;
   nn::ChildList<nn::DecoderLayer> layers_;
   nn::Child<nn::RmsNorm> norm_;

@@ -82,9 +82,13 @@ io::Json id_or_null(const std::optional<int64_t>& id) {
 
 }  // namespace
 
+nn::NormConfig DecoderConfig::norm_config() const {
+  return {.eps = norm_eps, .offset = family->design.norm_offset};
+}
+
 nn::DecoderLayerConfig DecoderConfig::layer_config(int64_t layer) const {
   const Design& design = family->design;
-  const nn::NormConfig norm{.eps = norm_eps};
+  const nn::NormConfig norm = norm_config();
   return {.attention = {.hidden_size = hidden_size,
                         .heads = heads,
                         .kv_heads = kv_heads,

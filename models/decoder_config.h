@@ -56,6 +56,7 @@ struct DecoderConfig {
   bool has_window(int64_t layer) const {
     return !windowed.empty() && windowed[static_cast<size_t>(layer)];
   }
+  nn::NormConfig norm_config() const;
   nn::DecoderLayerConfig layer_config(int64_t layer) const;
 };
 

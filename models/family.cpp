@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "graft/models/decoder.h"
+#include "graft/models/gpt2.h"
+#include "graft/models/gpt2_keys.h"
 #include "graft/models/llama_keys.h"
 #include "graft/models/rope_config.h"
 
@@ -100,6 +102,11 @@ void write_olmo2(const DecoderConfig& config, io::Json& json) {
   write_attention_bias(config, json);
 }
 
+std::unique_ptr<nn::CausalLM> make_gpt2(const DecoderConfig& config, std::string name_or_path,
+                                        DType dtype) {
+  return std::make_unique<Gpt2>(config, std::move(name_or_path), dtype);
+}
+
 constexpr std::array family_table{
     Family{.model_type = "llama",
            .architecture = "LlamaForCausalLM",
@@ -123,6 +130,11 @@ constexpr std::array family_table{
            .defaults = {.max_positions = 32768, .kv_heads = 32, .head_dim = 128},
            .read = read_qwen3,
            .write = write_qwen3},
+    Family{.model_type = "gpt2",
+           .architecture = "GPT2LMHeadModel",
+           .make = make_gpt2,
+           .read = read_gpt2,
+           .write = write_gpt2},
     Family{.model_type = "phi3",
            .architecture = "Phi3ForCausalLM",
            .design = {.fused = true, .renews_cache = true},

@@ -19,6 +19,8 @@ namespace graft::models {
 struct Design {
   nn::QueryKeyNorm qk_norm = nn::QueryKeyNorm::none;
   nn::NormPlacement norms = nn::NormPlacement::before;
+  /// Added to the weights of norms.
+  double norm_offset = 0;
   /// `qkv_proj` and `gate_up_proj` are one module each.
   bool fused = false;
   /// A generation that grows beyond the original positions of a longrope computes its keys again.

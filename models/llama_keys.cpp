@@ -14,8 +14,15 @@ namespace {
 
 /// transformers' names of activations, of which several have one formula; what is written comes
 /// first.
-constexpr std::array<std::pair<std::string_view, nn::Activation>, 2> activation_names{
-    {{"silu", nn::Activation::silu}, {"swish", nn::Activation::silu}}};
+constexpr std::array<std::pair<std::string_view, nn::Activation>, 8> activation_names{
+    {{"silu", nn::Activation::silu},
+     {"swish", nn::Activation::silu},
+     {"gelu", nn::Activation::gelu},
+     {"gelu_python", nn::Activation::gelu},
+     {"gelu_pytorch_tanh", nn::Activation::gelu_tanh},
+     {"gelu_new", nn::Activation::gelu_tanh},
+     {"gelu_fast", nn::Activation::gelu_tanh},
+     {"gelu_accurate", nn::Activation::gelu_tanh}}};
 
 int64_t read_head_dim(const io::JsonObject& json, const DecoderConfig& config) {
   if (json.has("head_dim"))

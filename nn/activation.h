@@ -5,13 +5,21 @@
 
 namespace graft::nn {
 
-enum class Activation { silu };
+enum class Activation {
+  silu,
+  gelu,       ///< x · Φ(x)
+  gelu_tanh,  ///< the same with Φ approximated by tanh
+};
 
 /// activation(gate) · up.
 inline Variable gated(Activation activation, const Variable& gate, const Variable& up) {
   switch (activation) {
     case Activation::silu:
       break;
+    case Activation::gelu:
+      return geglu(gate, up, GeluKind::exact);
+    case Activation::gelu_tanh:
+      return geglu(gate, up, GeluKind::tanh);
   }
   return swiglu(gate, up);
 }

@@ -8,15 +8,17 @@ namespace graft::nn {
 
 struct NormConfig {
   double eps = 0;
+  /// Added to the weight: 1 where checkpoints store how far weights are from 1.
+  double offset = 0;
 };
 
-/// x · weight / sqrt(mean(x²) + eps) over the last dimension.
+/// x · (weight + offset) / sqrt(mean(x²) + eps) over the last dimension.
 class RmsNorm final : public Module {
  public:
   RmsNorm(int64_t features, const NormConfig& config)
       : config_(config), weight_(*this, "weight", Shape{features}) {}
   Variable forward(const Variable& x, const Context& context) const {
-    return graft::rms_norm(x, weight_.under(context), config_.eps);
+    return graft::rms_norm(x, weight_.under(context), config_.eps, config_.offset);
   }
 
  private:

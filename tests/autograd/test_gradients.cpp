@@ -98,19 +98,6 @@ TEST_CASE("gradcheck: split along each dimension, with parts that nobody uses") 
   test::check_contains(message, "split: parts of 4 given, dimension 1 of (4, 5) expected");
 }
 
-TEST_CASE("gradcheck: join is what split undoes") {
-  for (const int dimension : {0, -1}) {
-    check(
-        [&](const Inputs& x) {
-          return join({x[0], x[1], x[0]}, dimension);
-        },
-        {leaf({2, 3}, 1), leaf({2, 3}, 2)});
-    const Variable x = frozen({4, 4}, 3);
-    const Inputs parts = split(x, dimension, {1, 3});
-    CHECK(test::same_bits(join(parts, dimension).value(), x.value()));
-  }
-}
-
 TEST_CASE("gradcheck: gelu of both kinds, gated and not") {
   for (const GeluKind kind : {GeluKind::exact, GeluKind::tanh}) {
     check([kind](const Inputs& x) { return gelu(scale(x[0], 2), kind); }, {leaf({4, 9}, 1)});

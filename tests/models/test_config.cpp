@@ -93,7 +93,8 @@ TEST_CASE("config: options that would change the numbers are refused by name") {
                        "rope_parameters has settings for full_attention alone");
   refused<ConfigError>("rope_parameters", {{"mrope_section", {2, 2}}}, "mrope_section is set");
   refused<ConfigError>("partial_rotary_factor", 0.5, "partial_rotary_factor is not 1");
-  refused<ConfigError>("hidden_act", "gelu", "hidden_act is gelu, which is not supported; supported: silu, swish");
+  refused<ConfigError>("hidden_act", "relu",
+                       "hidden_act is relu, which is not supported; supported: silu, swish, gelu");
   refused<ConfigError>(
       "quantization_config", {{"quant_method", "gptq"}},
       "quantization_config is {\"quant_method\":\"gptq\"}, which is not supported");
