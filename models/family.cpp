@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graft/models/decoder.h"
+#include "graft/models/gemma3_keys.h"
 #include "graft/models/gpt2.h"
 #include "graft/models/gpt2_keys.h"
 #include "graft/models/llama_keys.h"
@@ -141,6 +142,16 @@ constexpr std::array family_table{
            .defaults = {.max_positions = 4096, .norm_eps = 1e-5},
            .read = read_phi3,
            .write = write_phi3},
+    Family{.model_type = "gemma3_text",
+           .architecture = "Gemma3ForCausalLM",
+           .python_module = "transformers.models.gemma3.modeling_gemma3",
+           .design = {.qk_norm = nn::QueryKeyNorm::head,
+                      .norms = nn::NormPlacement::both,
+                      .norm_offset = 1},
+           .defaults = {.max_positions = 131072, .kv_heads = 4, .head_dim = 256, .tied_head = true},
+           .keys = {.activation = "hidden_activation", .usual_activation = "gelu_pytorch_tanh"},
+           .read = read_gemma3,
+           .write = write_gemma3},
     Family{.model_type = "olmo2",
            .architecture = "Olmo2ForCausalLM",
            .design = {.qk_norm = nn::QueryKeyNorm::projection, .norms = nn::NormPlacement::after},

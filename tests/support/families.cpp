@@ -1,11 +1,9 @@
 #include "graft/tests/support/families.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "graft/io/file.h"
-#include "graft/models/family.h"
 
 namespace graft::test {
 
@@ -16,22 +14,17 @@ const io::Json& families_json() {
 
 std::vector<const io::Json*> family_records() {
   std::vector<const io::Json*> records;
-  for (const io::Json& record : families_json()["cases"]) {
-    const auto has_type = [&](const models::Family& family) {
-      return family.model_type == record["config"]["model_type"].get<std::string>();
-    };
-    if (std::ranges::any_of(models::families(), has_type))
-      records.push_back(&record);
-  }
+  for (const io::Json& record : families_json()["cases"])
+    records.push_back(&record);
   return records;
 }
 
-const io::Json* family_record(const std::string& name) {
+const io::Json& family_record(const std::string& name) {
   for (const io::Json* record : family_records()) {
     if ((*record)["name"] == name)
-      return record;
+      return *record;
   }
-  return nullptr;
+  throw Error("families.json: no case " + name);
 }
 
 FamilyCase::FamilyCase(const io::Json& given)

@@ -16,8 +16,8 @@ const io::Json& families_json();
 /// The records of all cases.
 std::vector<const io::Json*> family_records();
 
-/// The record of a case; nullptr where there is none.
-const io::Json* family_record(const std::string& name);
+/// The record of a case. Throws Error where there is none.
+const io::Json& family_record(const std::string& name);
 
 /// A folder with the model of one record.
 class FamilyCase {
