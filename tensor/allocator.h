@@ -4,8 +4,8 @@
 // Freed blocks stay with the allocator for requests of their size. All unused ones are given back
 // when a request to the system would bring what is reserved above the highest use so far by more
 // than a quarter: steps of ever new sizes, as with batches of every length, would pile them up. A
-// loop of equal steps whose blocks stay within that, as those of a training step do by far, asks the
-// system for nothing new after the first ones. Thread-safe.
+// loop of equal steps whose blocks stay within that, as those of a training step do by far, asks
+// the system for nothing new after the first ones. Thread-safe.
 #pragma once
 
 #include <cstddef>

@@ -24,8 +24,8 @@ uint64_t stream_of(std::string_view name);
 
 namespace ops {
 
-/// Uniform in [low, high), rounded to the nearest number of the dtype that lies there. Requires: one
-/// does. Throws ConfigError unless low < high and both are finite.
+/// Uniform in [low, high), rounded to the nearest number of the dtype that lies there. Requires:
+/// one does. Throws ConfigError unless low < high and both are finite.
 Tensor uniform(Shape shape, double low, double high, uint64_t seed, uint64_t stream,
                DType dtype = DType::f32);
 /// Normal, by the Box-Muller transform.
