@@ -11,6 +11,7 @@
 #include "graft/cli/interrupt.h"
 #include "graft/cli/model_flags.h"
 #include "graft/cli/prompt.h"
+#include "graft/cli/template_flags.h"
 #include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
 
@@ -32,10 +33,10 @@ std::string trimmed(const std::string& line) {
 class Chat {
  public:
   Chat(const LoadedModel& loaded, const text::Tokenizer& tokenizer, const AnswerFlags& flags,
-       std::optional<std::string> system, std::string adapter)
+       const TemplateFlags& chat_template, std::optional<std::string> system, std::string adapter)
       : loaded_(loaded),
         tokenizer_(tokenizer),
-        prompter_(tokenizer),
+        prompter_(tokenizer, *template_variables(chat_template)),
         flags_(flags),
         system_(std::move(system)),
         adapter_(std::move(adapter)) {
@@ -162,6 +163,7 @@ class Chat {
 
 ExitCode run_chat(Arguments arguments) {
   ModelFlags model_flags;
+  TemplateFlags template_flags;
   AnswerFlags answer_flags;
   answer_flags.max_new_tokens = 512;
   std::optional<std::string> system;
@@ -171,6 +173,7 @@ ExitCode run_chat(Arguments arguments) {
   add_model_flags(flags, model_flags);
   flags.group("Prompt");
   flags.add("system", system, "TEXT", "the system's turn before the conversation");
+  add_template_flags(flags, template_flags, false);
   add_answer_flags(flags, answer_flags);
   flags.config_file();
   flags.examples({"graft chat --model MODEL --adapter my-adapter"});
@@ -180,13 +183,14 @@ ExitCode run_chat(Arguments arguments) {
   }
   apply_model_flags(flags, model_flags);
   check_answer_flags(flags, answer_flags);
-  const text::Tokenizer tokenizer = text::Tokenizer::load(model_flags.model);
+  text::Tokenizer tokenizer = text::Tokenizer::load(model_flags.model);
+  choose_template(template_flags, tokenizer);
   GRAFT_CHECK(!system || tokenizer.chat_templates().contains("default"), ConfigError,
               "chat: --system is a turn of the chat template, and ", tokenizer.source(),
               " has none; leave it out, or take a model that is made for chats");
   const LoadedModel loaded = load_model(model_flags);
   watch_signals();
-  Chat(loaded, tokenizer, answer_flags, system, adapter_label(model_flags)).run();
+  Chat(loaded, tokenizer, answer_flags, template_flags, system, adapter_label(model_flags)).run();
   return stop_requested() ? interrupted_exit_code() : ExitCode::done;
 }
 

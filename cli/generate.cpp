@@ -12,6 +12,7 @@
 #include "graft/cli/interrupt.h"
 #include "graft/cli/model_flags.h"
 #include "graft/cli/prompt.h"
+#include "graft/cli/template_flags.h"
 #include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
 #include "graft/text/line_reader.h"
@@ -25,6 +26,7 @@ struct GenerateFlags {
   std::optional<std::string> prompt, system;
   std::string prompts;
   bool raw = false;
+  TemplateFlags chat_template;
   int64_t batch_size = 8;
   bool json = false;
 };
@@ -37,6 +39,7 @@ void add_flags(Flags& flags, GenerateFlags& values) {
             "one prompt a line, or a .jsonl file with {\"prompt\": \"…\"} lines");
   flags.add("system", values.system, "TEXT", "the system's turn before the prompt");
   flags.add("raw", values.raw, "continue the text as it is, without the chat template");
+  add_template_flags(flags, values.chat_template, true);
   flags.add("batch-size", values.batch_size, "N", "prompts answered at the same time", {1, 4096});
   add_answer_flags(flags, values.answer);
   flags.group("Result");
@@ -227,8 +230,9 @@ ExitCode run_generate(Arguments arguments) {
   apply_model_flags(flags, values.model);
   std::vector<Prompt> prompts =
       values.prompt ? std::vector{Prompt{.text = *values.prompt}} : read_prompts(values.prompts);
-  const text::Tokenizer tokenizer = text::Tokenizer::load(values.model.model);
-  const Prompter prompter(tokenizer);
+  text::Tokenizer tokenizer = text::Tokenizer::load(values.model.model);
+  choose_template(values.chat_template, tokenizer);
+  const Prompter prompter(tokenizer, *template_variables(values.chat_template));
   encode(values, prompter, models::describe(values.model.model).info.max_positions, prompts);
   const LoadedModel loaded = load_model(values.model);
   const bool is_plain = !values.raw && !prompter.has_template();

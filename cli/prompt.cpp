@@ -1,12 +1,18 @@
 #include "graft/cli/prompt.h"
 
+#include <nlohmann/json.hpp>
+
 #include "graft/tensor/error.h"
 
 namespace graft::cli {
 
-Prompter::Prompter(const text::Tokenizer& tokenizer) : tokenizer_(tokenizer) {
+Prompter::Prompter(const text::Tokenizer& tokenizer, const io::Json& template_variables)
+    : tokenizer_(tokenizer) {
   if (tokenizer.chat_templates().contains("default"))
-    chat_.emplace(tokenizer);
+    chat_.emplace(tokenizer, template_variables);
+  GRAFT_CHECK(chat_ || template_variables.empty(), ConfigError,
+              "prompt: --chat-template-kwargs are for a chat template, and ", tokenizer.source(),
+              " has none; leave them out, or give --chat-template");
 }
 
 std::vector<int64_t> Prompter::conversation(const std::vector<text::Message>& turns) const {

@@ -13,9 +13,9 @@ namespace graft::cli {
 
 class Prompter {
  public:
-  /// Refers to the tokenizer, which must outlive it. Throws FormatError where the model's chat
-  /// template is not supported.
-  explicit Prompter(const text::Tokenizer& tokenizer);
+  /// Refers to the tokenizer, which must outlive it. The variables are those of text::Chat. Throws
+  /// FormatError where the model's chat template is not supported.
+  Prompter(const text::Tokenizer& tokenizer, const io::Json& template_variables);
 
   /// True where the model has a chat template.
   bool has_template() const { return chat_.has_value(); }

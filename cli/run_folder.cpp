@@ -71,6 +71,7 @@ void remove_run(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     if (entry.is_regular_file() && is_run_file(entry.path().filename().string()))
       old.push_back(entry.path());
+  old.push_back(folder / text::Tokenizer::chat_template_folder);
   const fs::path checkpoints = folder / "checkpoints";
   if (fs::is_directory(checkpoints))
     for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints))

@@ -3,25 +3,16 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "graft/text/chat_template.h"
+#include "graft/text/jinja/strings.h"
 
 namespace graft::text {
 namespace {
 
 using io::Json;
 
-const std::string& find_template(const Tokenizer& tokenizer, const std::string& name) {
-  const auto& templates = tokenizer.chat_templates();
-  const auto found = templates.find(name);
-  if (found != templates.end())
-    return found->second;
-  std::string names;
-  for (const auto& [known, source] : templates)
-    names += concat(names.empty() ? "" : ", ", known);
-  throw ConfigError(concat("chat: ", tokenizer.source(), " has no chat template '", name, "', ",
-                           names.empty() ? "nor any other" : "only " + names,
-                           "; take a model that is made for chats, or plain text"));
-}
+/// The templates that transformers takes by itself.
+constexpr const char* usual = "default";
+constexpr const char* with_tools = "tool_use";
 
 Json to_json(const std::vector<Message>& messages) {
   Json result = Json::array();
@@ -30,15 +21,32 @@ Json to_json(const std::vector<Message>& messages) {
   return result;
 }
 
+/// The messages with what an assistant thought under every name that templates look for.
+Json with_reasoning(const Json& messages) {
+  Json result = Json::array();
+  for (const Json& message : messages) {
+    Json aliased = message;
+    for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+      if (!message.is_object() || !message.contains(name) || message[name].is_null())
+        continue;
+      aliased = {{"thinking", message[name]}};
+      aliased.update(message);
+      aliased["reasoning_content"] = message[name];
+      break;
+    }
+    result.push_back(std::move(aliased));
+  }
+  return result;
+}
+
 /// Renders with what transformers gives a template to work with beside the messages.
 Rendered render_with(const ChatTemplate& source, const Tokenizer& tokenizer, const Json& messages,
-                     const Json& tools, bool add_generation_prompt) {
-  Json variables = Json::object();
+                     const Json& tools, const Json& more, bool add_generation_prompt) {
+  Json variables = {{"tools", tools}, {"documents", nullptr}};
   for (const auto& [purpose, token] : tokenizer.special_tokens())
     variables[purpose] = token;
-  variables["tools"] = tools;
-  variables["documents"] = nullptr;
-  return source.render(messages,
+  variables.update(more);
+  return source.render(with_reasoning(messages),
                        {.add_generation_prompt = add_generation_prompt, .variables = &variables});
 }
 
@@ -57,36 +65,94 @@ Json first_messages(const Json& messages, size_t count) {
 
 }  // namespace
 
-Chat::Chat(const Tokenizer& tokenizer, const std::string& template_name)
-    : tokenizer_(&tokenizer),
-      template_(
-          std::make_unique<const ChatTemplate>(find_template(tokenizer, template_name),
-                                               concat("chat template of ", tokenizer.source()))) {}
+Chat::Chat(const Tokenizer& tokenizer) : Chat(tokenizer, Json::object()) {}
+
+Chat::Chat(const Tokenizer& tokenizer, const Json& variables)
+    : tokenizer_(&tokenizer), variables_(std::make_unique<const Json>(variables)) {
+  GRAFT_CHECK(variables.is_object(), ConfigError,
+              "chat: the variables of the template are no JSON object");
+  for (const char* name : {"messages", "tools", "add_generation_prompt"})
+    GRAFT_CHECK(!variables.contains(name), ConfigError, "chat: '", name,
+                "' is given to the template by graft and cannot be a variable");
+  for (const auto& [name, source] : tokenizer.chat_templates())
+    if (name == usual || name == with_tools)
+      templates_.emplace(
+          name, ChatTemplate(source, concat(name == usual ? "" : name + " ", "chat template of ",
+                                            tokenizer.source())));
+  if (!templates_.empty())
+    return;
+  std::string names;
+  for (const auto& [name, source] : tokenizer.chat_templates())
+    names += concat(names.empty() ? "" : ", ", name);
+  throw ConfigError(concat("chat: ", tokenizer.source(), " has no chat template",
+                           names.empty() ? "; take a model that is made for chats, or plain text"
+                                         : " '" + std::string(usual) + "', only " + names +
+                                               "; name the one to take, or a file with one"));
+}
 
 Chat::~Chat() = default;
 Chat::Chat(Chat&& other) noexcept = default;
 
+const ChatTemplate& Chat::template_for(const Json& tools) const {
+  const auto found = templates_.find(tools.is_null() ? usual : with_tools);
+  if (found != templates_.end())
+    return found->second;
+  GRAFT_CHECK(templates_.contains(usual), ConfigError, "chat: ", tokenizer_->source(),
+              " has a chat template for conversations with tools only");
+  return templates_.at(usual);
+}
+
 std::string Chat::prompt_text(const std::vector<Message>& messages) const {
-  return render_text(to_json(messages), nullptr, true);
+  return text(to_json(messages), nullptr, Ending::answer_begins);
 }
 
 std::vector<int64_t> Chat::prompt_ids(const std::vector<Message>& messages) const {
   return tokenizer_->encode_with_prefix(prompt_text(messages)).ids;
 }
 
-std::string Chat::text(const Json& messages, const Json& tools) const {
-  return render_text(messages, tools, false);
+std::string Chat::text(const Json& messages, const Json& tools, Ending ending) const {
+  if (ending == Ending::answer_goes_on)
+    return continued_text(messages, tools);
+  return render_with(template_for(tools), *tokenizer_, messages, tools, *variables_,
+                     ending == Ending::answer_begins)
+      .text;
 }
 
-std::string Chat::render_text(const Json& messages, const Json& tools,
-                              bool add_generation_prompt) const {
-  return render_with(*template_, *tokenizer_, messages, tools, add_generation_prompt).text;
+/// Marks the end of the last message and cuts the text there, as transformers does.
+std::string Chat::continued_text(const Json& messages, const Json& tools) const {
+  const std::string mark = "CONTINUE_FINAL_MESSAGE_TAG ";
+  const std::string_view mark_word = std::string_view(mark).substr(0, mark.size() - 1);
+  Json marked = messages;
+  Json* content = nullptr;
+  if (!marked.empty() && marked.back().is_object() && marked.back().contains("content"))
+    content = &marked.back()["content"];
+  if (content != nullptr && content->is_array()) {
+    const auto part = std::find_if(content->rbegin(), content->rend(), [](const Json& p) {
+      return p.is_object() && p.contains("text");
+    });
+    content = part != content->rend() ? &(*part)["text"] : nullptr;
+  }
+  GRAFT_CHECK(content != nullptr && content->is_string(), ConfigError,
+              "chat: the last message has no text that could go on");
+  const std::string begun = *content;
+  *content = begun + mark;
+  std::string rendered = text(marked, tools);
+  const size_t end = rendered.rfind(mark_word);
+  if (end == std::string::npos ||
+      rendered.find(jinja::stripped(begun, true, true)) == std::string::npos)
+    throw FormatError(tokenizer_->source(), -1,
+                      "the chat template leaves out the end of the last message, so that it cannot "
+                      "go on");
+  const bool keeps_blanks = std::string_view(rendered).substr(end).starts_with(mark);
+  rendered.resize(end);
+  return keeps_blanks ? rendered : std::string(jinja::stripped(rendered, false, true));
 }
 
 Conversation Chat::render(const Json& messages, const Json& tools) const {
-  Rendered rendered = render_with(*template_, *tokenizer_, messages, tools, false);
+  const ChatTemplate& source = template_for(tools);
+  Rendered rendered = render_with(source, *tokenizer_, messages, tools, *variables_, false);
   Conversation result{std::move(rendered.text), std::move(rendered.generation)};
-  if (template_->marks_generation())
+  if (source.marks_generation())
     return result;
   for (size_t index = 0; index < messages.size(); ++index)
     if (is_answer(messages[index]))
@@ -105,10 +171,11 @@ ByteRange Chat::find_answer(std::string_view text, const Json& messages, size_t 
                              "), so that it cannot be seen which tokens are the answer; use a "
                              "template with {% generation %} blocks, or --loss-on all"));
   };
-  const std::string before = render_text(first_messages(messages, index), tools, true);
+  const std::string before =
+      this->text(first_messages(messages, index), tools, Ending::answer_begins);
   if (!text.starts_with(before))
     fail("writes the beginning of the conversation differently once an answer follows");
-  const std::string up_to = render_text(first_messages(messages, index + 1), tools, false);
+  const std::string up_to = this->text(first_messages(messages, index + 1), tools);
   const ByteRange answer{static_cast<uint32_t>(before.size()), common_prefix(text, up_to)};
   if (answer.end <= answer.begin)
     fail("writes an answer differently once the conversation goes on");
@@ -133,7 +200,8 @@ std::optional<int64_t> end_of_turn(const Tokenizer& tokenizer, std::string_view 
   try {
     const ChatTemplate source(chat_template, "chat template");
     const Json messages = to_json({{"user", "Hello"}, {"assistant", std::string(answer)}});
-    const std::string text = render_with(source, tokenizer, messages, nullptr, false).text;
+    const std::string text =
+        render_with(source, tokenizer, messages, nullptr, Json::object(), false).text;
     const size_t at = text.rfind(answer);
     if (at == std::string::npos)
       return std::nullopt;

@@ -5,6 +5,7 @@
 // text (bos) is added where the template leaves it out, so that it stands there exactly once.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,15 +14,21 @@
 
 #include "graft/io/json.h"
 #include "graft/text/byte_range.h"
+#include "graft/text/chat_template.h"
 #include "graft/text/tokenizer.h"
 
 namespace graft::text {
 
-class ChatTemplate;
-
 struct Message {
   std::string role;
   std::string content;
+};
+
+/// How the text of a conversation ends.
+enum class Ending {
+  complete,
+  answer_begins,   ///< with what introduces the assistant's answer
+  answer_goes_on,  ///< in the last message, which the model continues
 };
 
 /// A whole conversation as one text, and which bytes of it the assistant wrote. Its ids are
@@ -34,10 +41,13 @@ struct Conversation {
 
 class Chat {
  public:
-  /// Uses the tokenizer's template of that name; the tokenizer must outlive the Chat. Throws
-  /// ConfigError where it has none, naming those it has, FormatError where the template is not
-  /// supported.
-  explicit Chat(const Tokenizer& tokenizer, const std::string& template_name = "default");
+  /// Uses the tokenizer's template "default", and for conversations with tools "tool_use" where
+  /// there is one, as transformers does. `variables` is an object of what the template is given
+  /// besides, such as {"enable_thinking": false}. The tokenizer must outlive the Chat. Throws
+  /// ConfigError where there is no template or the variables are none, FormatError where a template
+  /// is not supported.
+  explicit Chat(const Tokenizer& tokenizer);
+  Chat(const Tokenizer& tokenizer, const io::Json& variables);
   ~Chat();
   Chat(Chat&& other) noexcept;
 
@@ -47,8 +57,10 @@ class Chat {
   std::vector<int64_t> prompt_ids(const std::vector<Message>& messages) const;
 
   /// `messages` (objects with role and content) as one text; `tools` may be null. Throws
-  /// FormatError as ChatTemplate::render does.
-  std::string text(const io::Json& messages, const io::Json& tools) const;
+  /// FormatError as ChatTemplate::render does, and where the last message, which is to go on, is
+  /// not in the text.
+  std::string text(const io::Json& messages, const io::Json& tools,
+                   Ending ending = Ending::complete) const;
 
   /// The same with the answers of the assistant marked: by the template's `{% generation %}`
   /// blocks, else by rendering the conversation up to each answer and comparing. Throws FormatError
@@ -57,14 +69,15 @@ class Chat {
   Conversation render(const io::Json& messages, const io::Json& tools) const;
 
  private:
-  std::string render_text(const io::Json& messages, const io::Json& tools,
-                          bool add_generation_prompt) const;
+  const ChatTemplate& template_for(const io::Json& tools) const;
+  std::string continued_text(const io::Json& messages, const io::Json& tools) const;
   ByteRange find_answer(std::string_view text, const io::Json& messages, size_t index,
                         const io::Json& tools) const;
   std::optional<uint32_t> end_of_last_stop(std::string_view text, ByteRange within) const;
 
   const Tokenizer* tokenizer_;
-  std::unique_ptr<const ChatTemplate> template_;
+  std::unique_ptr<const io::Json> variables_;
+  std::map<std::string, ChatTemplate> templates_;
 };
 
 /// The id of the token that ends a turn: the special token that `chat_template` writes directly

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "graft/io/json.h"
 #include "graft/text/loss_on.h"
 #include "graft/text/overlong.h"
 
@@ -22,6 +24,9 @@ struct DatasetOptions {
   /// Prompts and answers are joined without the chat template; eos is appended. A ConfigError for
   /// records that have none, or are lists of messages.
   bool raw = false;
+  /// An object of what the chat template is given besides, such as {"enable_thinking": false}, or
+  /// null for nothing.
+  std::shared_ptr<const io::Json> template_variables = nullptr;
   /// Names of a file's own keys by the names graft knows: {"prompt", "query"}.
   std::map<std::string, std::string> columns = {};
   /// Ids lie below this; 0 = the tokenizer's vocabulary.

@@ -63,7 +63,9 @@ RecordDecoder::RecordDecoder(const RecordReader& file, const Record& first,
   const bool may_use_template = has_turns(format_) && !options_.raw;
   if (needs_template(format_) ||
       (may_use_template && tokenizer_->chat_templates().contains("default")))
-    chat_ = std::make_unique<const Chat>(*tokenizer_);
+    chat_ = std::make_unique<const Chat>(*tokenizer_, options_.template_variables != nullptr
+                                                          ? *options_.template_variables
+                                                          : io::Json::object());
   if (options_.vocab_size == 0 && tokenizer_ != nullptr)
     options_.vocab_size = tokenizer_->vocab_size();
   builder_ = std::make_unique<const SampleBuilder>(

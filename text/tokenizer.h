@@ -5,7 +5,7 @@
 // Byte-pair encoding, byte-level (GPT-2, Llama 3, Qwen, SmolLM2) or with byte fallback (Llama 2,
 // TinyLlama); anything in a file that graft does not support is refused by name, never ignored. The
 // truncation and padding that a tokenizer.json may ask for are left to the caller, as transformers
-// does. Immutable, safe to use from several threads; moved, not copied.
+// does. Safe to use from several threads; moved, not copied.
 #pragma once
 
 #include <filesystem>
@@ -86,8 +86,15 @@ class Tokenizer {
   /// The special tokens' texts by what they are for: "bos_token", "eos_token", "pad_token" …
   const std::map<std::string, std::string>& special_tokens() const;
 
+  /// The folder of templates beside the tokenizer's files.
+  static constexpr const char* chat_template_folder = "additional_chat_templates";
   /// Sources of the chat templates by name; the usual one is "default".
   const std::map<std::string, std::string>& chat_templates() const;
+
+  /// Takes one of its chat templates by name, or the one in a file, for all conversations: it alone
+  /// stays, as "default", and the token that ends its turns is one of stop_ids. To be called before
+  /// the tokenizer is used. Throws ConfigError where there is neither, naming the templates.
+  void choose_chat_template(const std::string& name_or_file);
 
   /// Writes the tokenizer's files into an existing folder: copies of those it was read from, and
   /// where a tokenizer.json was not among them, one that transformers reads as the same tokenizer.
@@ -101,6 +108,7 @@ class Tokenizer {
  private:
   struct Parts;
   Tokenizer(TokenizerDefinition definition, TokenizerSettings settings);
+  void save_chat_templates(const std::filesystem::path& folder) const;
   void encode_segment(std::string_view input, ByteRange segment, Encoding& out) const;
 
   std::unique_ptr<Parts> parts_;

@@ -35,6 +35,17 @@ struct Tokenizer::Parts {
   /// reference goes by the text too: a special token that normalisation changes is not left out.
   bool is_special(const std::string& text) const;
 
+  /// Runs the tokenizer's stages. What they cannot do to a text is said of the file: a pattern
+  /// that takes too many steps, say.
+  template <class Action>
+  void blame(const Action& action) const {
+    try {
+      action();
+    } catch (const ConfigError& error) {
+      throw FormatError(source, -1, error.what());
+    }
+  }
+
   std::string source;
   TokenizerSettings settings;
   Bpe bpe;
@@ -48,6 +59,8 @@ struct Tokenizer::Parts {
   AddedTokenFinder normalized_tokens;  // looked for in the normalised text
   int64_t id_limit = 0;
   std::vector<int64_t> stop_ids;  // ascending
+  /// The chat template was chosen, which the tokenizer's files do not say.
+  bool chat_template_chosen = false;
 
  private:
   void add_tokens(const std::vector<AddedToken>& tokens);

@@ -3,6 +3,7 @@
 
 #include "graft/io/file.h"
 #include "graft/io/json.h"
+#include "graft/text/tokenizer.h"
 #include "graft/text/tokenizer_definition.h"
 
 namespace graft::text {
@@ -127,17 +128,20 @@ void read_model_type(const io::JsonObject& config, TokenizerSettings& settings) 
     settings.model_type = config.text("model_type");
 }
 
-/// Templates that stand in files of their own: chat_template.jinja is the usual one.
+/// Templates that stand in files of their own: chat_template.jinja is the usual one. Where there is
+/// one, those of tokenizer_config.json count no more, as in transformers.
 void read_template_files(const std::filesystem::path& folder, TokenizerSettings& settings) {
+  std::map<std::string, std::string> templates;
   const std::filesystem::path usual = folder / "chat_template.jinja";
   if (std::filesystem::exists(usual))
-    settings.chat_templates["default"] = io::read_file(usual, max_template_bytes);
-  const std::filesystem::path others = folder / "additional_chat_templates";
+    templates["default"] = io::read_file(usual, max_template_bytes);
   std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(others, none))
+  for (const auto& entry :
+       std::filesystem::directory_iterator(folder / Tokenizer::chat_template_folder, none))
     if (entry.path().extension() == ".jinja")
-      settings.chat_templates[entry.path().stem().string()] =
-          io::read_file(entry.path(), max_template_bytes);
+      templates[entry.path().stem().string()] = io::read_file(entry.path(), max_template_bytes);
+  if (!templates.empty())
+    settings.chat_templates = std::move(templates);
 }
 
 }  // namespace
