@@ -84,10 +84,10 @@ Chat::Chat(const Tokenizer& tokenizer, const Json& variables)
   std::string names;
   for (const auto& [name, source] : tokenizer.chat_templates())
     names += concat(names.empty() ? "" : ", ", name);
-  throw ConfigError(concat("chat: ", tokenizer.source(), " has no chat template",
-                           names.empty() ? "; take a model that is made for chats, or plain text"
-                                         : " '" + std::string(usual) + "', only " + names +
-                                               "; name the one to take, or a file with one"));
+  throw ConfigError(concat("chat: ", tokenizer.source(), " has no chat template '", usual, "', ",
+                           names.empty()
+                               ? "nor any other; take a model that is made for chats, or plain text"
+                               : "only " + names + "; name the one to take, or a file with one"));
 }
 
 Chat::~Chat() = default;

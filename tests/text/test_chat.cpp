@@ -75,8 +75,9 @@ TEST_CASE("chat: the assistant may speak twice in a row, or call tools without c
 
 TEST_CASE("chat: a missing template is refused, naming those there are") {
   const Tokenizer none = small_tokenizer("");
-  check_contains(test::message_of<ConfigError>([&] { Chat{none}; }),
-                 "has no chat template; take a model that is made for chats, or plain text");
+  check_contains(
+      test::message_of<ConfigError>([&] { Chat{none}; }),
+      "has no chat template 'default', nor any other; take a model that is made for chats");
   const Tokenizer other =
       tokenizer_with({{"chat_template", {{{"name", "rag"}, {"template", "r"}}}}});
   check_contains(test::message_of<ConfigError>([&] { Chat{other}; }),
