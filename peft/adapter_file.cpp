@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "graft/peft/matching.h"
 #include "graft/peft/sites.h"
 #include "graft/tensor/error.h"
 
@@ -71,6 +72,23 @@ void check_base_weight(const io::SafetensorsFile& file, const std::string& key,
                            "base model that had been changed; load that one"));
 }
 
+/// True for the keys under which PEFT repeats a bias of a module that is saved whole:
+/// "<module>.original_module.<bias>" and "<module>.modules_to_save.<adapter>.<bias>".
+bool is_repetition(std::string_view name, const std::vector<ExpectedTensor>& expected) {
+  return std::ranges::any_of(expected, [&](const ExpectedTensor& tensor) {
+    const std::string& parameter = tensor.saved_parameter;
+    if (parameter.empty() || !is_or_ends_in(parameter, "bias"))
+      return false;
+    const std::string_view module =
+        std::string_view(tensor.key).substr(0, tensor.key.size() - parameter.size());
+    if (!name.starts_with(module))
+      return false;
+    const std::string_view rest = name.substr(module.size());
+    return rest == concat("original_module.", parameter) ||
+           (rest.starts_with("modules_to_save.") && is_or_ends_in(rest, parameter));
+  });
+}
+
 Difference compare(const io::SafetensorsFile& file, const std::vector<ExpectedTensor>& expected,
                    const Parameters& base) {
   Difference difference;
@@ -87,7 +105,7 @@ Difference compare(const io::SafetensorsFile& file, const std::vector<ExpectedTe
     }
   }
   for (const std::string& name : file.names()) {
-    if (keys.contains(name) || base.contains(name))
+    if (keys.contains(name) || base.contains(name) || is_repetition(name, expected))
       continue;
     std::string line = name;
     if (keys.contains(concat(prefix, name)))

@@ -28,12 +28,15 @@ std::string adapter_key(std::string_view path, std::string_view parameter);
 struct ExpectedTensor {
   std::string key;
   Shape shape;
+  /// Of a module that is saved whole: the part of the key behind the module's path.
+  std::string saved_parameter{};
 };
 
 /// Reads the adapter in `folder`: the expected tensors, in their order, in `dtype`. PEFT also saves
 /// base weights where the head or the embedding is adapted; they are accepted where they equal
-/// those of `base`. Throws FormatError with the difference where other tensors are there than
-/// expected, or where there is only a pickle; IoError.
+/// those of `base`. With bias "all" it saves the biases of modules that are saved whole three
+/// times; the repetitions are passed over. Throws FormatError with the difference where other
+/// tensors are there than expected, or where there is only a pickle; IoError.
 std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
                                  const std::vector<ExpectedTensor>& expected, nn::Module& base,
                                  DType dtype);

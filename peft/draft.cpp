@@ -152,12 +152,14 @@ void AdapterDraft::add_copy(const SelectedCopy& copy) {
     overrides_.back().rows = Tensor::from(copy.rows, {shape[0]});
   if (is_repeated && copy.kind == CopyKind::tokens)
     return;  // PEFT's file has them once
-  tensors_.push_back({.key = adapter_key(copy.module, key),
-                      .name = concat(copy.module, ".", name_, ".", parameter),
-                      .shape = shape,
-                      .variable = variable,
-                      .is_repeated = is_repeated,
-                      .is_bias_of_base = copy.kind == CopyKind::bias});
+  tensors_.push_back(
+      {.key = adapter_key(copy.module, key),
+       .name = concat(copy.module, ".", name_, ".", parameter),
+       .shape = shape,
+       .variable = variable,
+       .saved_parameter = copy.kind == CopyKind::saved_module ? copy.parameter : std::string(),
+       .is_repeated = is_repeated,
+       .is_bias_of_base = copy.kind == CopyKind::bias});
 }
 
 void AdapterDraft::initialize(uint64_t seed, DType dtype) {

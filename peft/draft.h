@@ -19,6 +19,8 @@ struct AdapterTensor {
   std::string name;   ///< among the trained parameters: "<module>.<adapter>.lora_A.weight"
   Shape shape;        ///< in the file
   Variable variable;  ///< a leaf; has no numbers until it is loaded
+  /// Of a module that is saved whole: the parameter's path from there.
+  std::string saved_parameter{};
   /// The file holds the transpose.
   bool is_transposed = false;
   /// A second place for the numbers of another tensor of the adapter.

@@ -74,7 +74,7 @@ std::vector<Tensor> read_tensors(const std::filesystem::path& folder,
                                  DType dtype) {
   std::vector<ExpectedTensor> expected;
   for (const AdapterTensor& tensor : tensors)
-    expected.push_back({tensor.key, tensor.shape});
+    expected.push_back({tensor.key, tensor.shape, tensor.saved_parameter});
   std::vector<Tensor> values = read_adapter(folder, expected, base, dtype);
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (!tensors[i].is_repeated)

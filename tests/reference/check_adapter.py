@@ -35,6 +35,8 @@ TRAINING = {
     "dtype": "f32",
     "seed": 1,
 }
+TYING = {"ensure-weight-tying": True}
+QV_FLAGS = {"target-modules": "q_proj,v_proj", "lora-r": 4}
 GQA, UNTIED, ODD = "models/gqa", "models/untied", "models/odd"
 STORIES = "models/tinystories-656k/fp32"
 # name: (model, graft's flags)
@@ -49,6 +51,24 @@ TRAINED_BY_GRAFT = {
     "untied head": (UNTIED, {"target-modules": "q_proj,lm_head", "lora-r": 4}),
     "tied head": (GQA, {"target-modules": "q_proj,lm_head", "lora-r": 4}),
     "biases": ("models/biases", {"lora-r": 4}),
+    "orthogonal": (UNTIED, {"init-lora-weights": "orthogonal", "lora-r": 4}),
+    "lion": (UNTIED, {"optim": "lion", "learning-rate": 5e-3, "lora-r": 4}),
+    "embedding": (UNTIED, {"target-modules": "embed_tokens,q_proj", "lora-r": 4}),
+    "embedding of a tied model": (GQA, {"target-modules": "embed_tokens,q_proj", "lora-r": 4}),
+    "tied targets": (GQA, {"target-modules": "q_proj,lm_head", **TYING, "lora-r": 4}),
+    "saved head and norms": (UNTIED, {"modules-to-save": "lm_head,norm", "lora-r": 4}),
+    "saved block": (UNTIED, {**QV_FLAGS, "modules-to-save": "layers.0.mlp"}),
+    "saved head, tied": (GQA, {"modules-to-save": "lm_head", **TYING, "lora-r": 4}),
+    "saved head of a tied model": (GQA, {"modules-to-save": "lm_head", "lora-r": 4}),
+    "all biases": ("models/biases", {**QV_FLAGS, "bias": "all", "lora-bias": True}),
+    "biases of targets": ("models/biases", {**QV_FLAGS, "bias": "lora_only"}),
+    "tokens": (UNTIED, {**QV_FLAGS, "trainable-token-indices": "9,70"}),
+    "tokens of a tied model": (GQA, {**QV_FLAGS, "trainable-token-indices": "9,70"}),
+    "tokens of the head": (UNTIED, {**QV_FLAGS, "trainable-token-indices": "lm_head=9,70"}),
+    "bf16 base, all parts": (
+        "models/bf16",
+        {**QV_FLAGS, "modules-to-save": "mlp", "trainable-token-indices": "9,70"},
+    ),
     "bf16 base": ("models/bf16", {"lora-r": 4}),
     "tinystories": (STORIES, {"lora-r": 8, "lora-alpha": 16}),
 }
@@ -74,6 +94,22 @@ MADE_BY_PEFT = {
     "untied head": (UNTIED, {"target_modules": ["o_proj", "lm_head"]}),
     "tied head": (GQA, {"target_modules": ["o_proj", "lm_head"]}),
     "biases": ("models/biases", {"target_modules": "all-linear"}),
+    "embedding": (UNTIED, {"target_modules": ["embed_tokens", "v_proj"], "use_rslora": True}),
+    "embedding and tied head": (GQA, {"target_modules": ["embed_tokens", "lm_head"]}),
+    "tied targets": (GQA, {"target_modules": ["embed_tokens"], "ensure_weight_tying": True}),
+    "saved modules": (ODD, {**QV, "modules_to_save": ["lm_head", "norm", "layers.0.mlp"]}),
+    "saved and tied": (GQA, {**QV, "modules_to_save": ["lm_head"], "ensure_weight_tying": True}),
+    "all biases": ("models/biases", {**QV, "bias": "all", "lora_bias": True}),
+    "biases of targets": ("models/biases", {**QV, "bias": "lora_only"}),
+    "saved module with biases": (
+        "models/biases",
+        {**QV, "bias": "all", "modules_to_save": ["mlp"]},
+    ),
+    "tokens": (GQA, {**QV, "trainable_token_indices": [4, 80, 11]}),
+    "tokens that differ": (
+        GQA,
+        {**QV, "trainable_token_indices": {"embed_tokens": [4, 80], "lm_head": [80]}},
+    ),
     "bf16 base": ("models/bf16", QV),
     "tinystories": (STORIES, {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
 }
