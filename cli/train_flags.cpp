@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "graft/optim/adamw.h"
+#include "graft/optim/lion.h"
 #include "graft/optim/sgd.h"
 #include "graft/tensor/error.h"
 #include "graft/text/regex.h"
@@ -17,9 +18,18 @@ namespace {
 constexpr int64_t most = int64_t{1} << 40;  // of steps and sizes: products stay far from overflow
 
 /// Flags that describe an adapter.
-constexpr std::array lora_flags = {"lora-r",           "lora-alpha",      "lora-dropout",
-                                   "target-modules",   "exclude-modules", "use-rslora",
-                                   "init-lora-weights"};
+constexpr std::array lora_flags = {"lora-r",
+                                   "lora-alpha",
+                                   "lora-dropout",
+                                   "target-modules",
+                                   "exclude-modules",
+                                   "use-rslora",
+                                   "init-lora-weights",
+                                   "lora-bias",
+                                   "bias",
+                                   "modules-to-save",
+                                   "trainable-token-indices",
+                                   "ensure-weight-tying"};
 
 void add_validation_flags(Flags& flags, TrainFlags& values) {
   flags.add(
@@ -45,8 +55,18 @@ void add_method_flags(Flags& flags, TrainFlags& values) {
   flags.add("exclude-modules", values.exclude_modules, "LIST",
             "modules to leave out: names with commas between, or re:REGEX");
   flags.add("use-rslora", values.use_rslora, "the adapter's part is multiplied by alpha / sqrt(r)");
-  flags.choice("init-lora-weights", values.init_lora_weights, {"true", "false", "gaussian"},
+  flags.choice("init-lora-weights", values.init_lora_weights,
+               {"true", "false", "gaussian", "orthogonal"},
                "how the adapter starts; false: at random, for tests");
+  flags.add("lora-bias", values.lora_bias, "give the adapter's B matrices a bias");
+  flags.choice("bias", values.bias, {"none", "all", "lora_only"},
+               "biases of the model to train along; lora_only: of the adapted modules");
+  flags.add("modules-to-save", values.modules_to_save, "LIST",
+            "modules to train whole, as copies in the adapter: names with commas between");
+  flags.add("trainable-token-indices", values.trainable_token_indices, "LIST",
+            "tokens whose embeddings to train: ids with commas between, or MODULE=IDS; MODULE=IDS");
+  flags.add("ensure-weight-tying", values.ensure_weight_tying,
+            "where head and embedding are one matrix, train their parts of the adapter as one");
 }
 
 void add_loop_flags(Flags& flags, TrainFlags& values) {
@@ -62,12 +82,13 @@ void add_loop_flags(Flags& flags, TrainFlags& values) {
                "how the learning rate falls");
   flags.add("warmup-steps", values.warmup_steps, "N", "updates until the full rate", {0, most});
   flags.add("warmup-ratio", values.warmup_ratio, "R", "the same as a share of all updates", {0, 1});
-  flags.choice("optim", values.optim, {"adamw", "sgd"}, "the optimizer");
+  flags.choice("optim", values.optim, {"adamw", "lion", "sgd"}, "the optimizer");
   flags.add("weight-decay", values.weight_decay, "X",
             "weight decay as torch's, over all that is trained: with --method full norms and "
             "biases too",
             {.least = 0});
-  flags.add("adam-betas", values.adam_betas, "B1,B2", "of adamw");
+  flags.add("adam-betas", values.adam_betas, "B1,B2",
+            "of adamw, default: 0.9,0.999, and of lion, default: 0.9,0.99");
   flags.add("max-grad-norm", values.max_grad_norm, "X", "clip gradients; 0: never", {.least = 0});
   flags.add("gradient-checkpointing", values.gradient_checkpointing,
             "less memory for about a third more time; the same result");
@@ -120,6 +141,50 @@ peft::Targets targets(const std::string& text) {
     return peft::Targets::all_linear();
   const std::vector<std::string> names = split(text);
   return names.empty() ? peft::Targets() : peft::Targets(names);
+}
+
+/// Ids, or "MODULE=IDS; MODULE=IDS".
+peft::TokenIndices token_indices(const std::string& text) {
+  peft::TokenIndices tokens;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(';', begin), text.size());
+    const std::string part = text.substr(begin, end - begin);
+    const size_t equals = part.find('=');
+    const std::vector<std::string> names = split(part.substr(0, equals == part.npos ? 0 : equals));
+    std::vector<int64_t> ids;
+    for (const std::string& word : split(part.substr(equals == part.npos ? 0 : equals + 1))) {
+      const auto [stop, error] =
+          std::from_chars(word.data(), word.data() + word.size(), ids.emplace_back());
+      if (error != std::errc() || stop != word.data() + word.size())
+        ids.back() = -1;
+    }
+    const bool is_list = equals == part.npos && end == text.size() && tokens.empty();
+    GRAFT_CHECK(!ids.empty() && std::ranges::min(ids) >= 0 && (is_list || names.size() == 1),
+                ConfigError, "train: --trainable-token-indices is '", text,
+                "', expected ids with commas between, e.g. 32000,32001, or "
+                "'embed_tokens=32000,32001; lm_head=32000'");
+    tokens.emplace_back(is_list ? "" : names[0], std::move(ids));
+    begin = end + 1;
+  }
+  return tokens;
+}
+
+/// As the flag spells it.
+std::string spelled(const peft::TokenIndices& tokens) {
+  std::string text;
+  for (const auto& [module, ids] : tokens) {
+    text += (text.empty() ? "" : "; ") + module + (module.empty() ? "" : "=");
+    for (size_t i = 0; i < ids.size(); ++i)
+      text += (i == 0 ? "" : ",") + std::to_string(ids[i]);
+  }
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names)
+    text += (text.empty() ? "" : ",") + name;
+  return text;
 }
 
 std::pair<double, double> betas(const std::string& text) {
@@ -199,12 +264,34 @@ void take_over_adapter(const Flags& flags, TrainFlags& values) {
   take("use-rslora", values.use_rslora, own.use_rslora);
   take("init-lora-weights", values.init_lora_weights,
        std::string(peft::name(own.init_lora_weights)));
+  take("lora-bias", values.lora_bias, own.lora_bias);
+  take("bias", values.bias, own.bias);
+  take("ensure-weight-tying", values.ensure_weight_tying, own.ensure_weight_tying);
+  take_over(flags, "modules-to-save", values.modules_to_save, joined(split(values.modules_to_save)),
+            joined(own.modules_to_save));
+  take_over(flags, "trainable-token-indices", values.trainable_token_indices,
+            spelled(token_indices(values.trainable_token_indices)),
+            spelled(own.trainable_token_indices));
   const auto take_targets = [&](std::string_view name, std::string& value,
                                 const peft::Targets& theirs) {
     take_over(flags, name, value, spelled(targets(value)), spelled(theirs));
   };
   take_targets("target-modules", values.target_modules, own.target_modules);
   take_targets("exclude-modules", values.exclude_modules, own.exclude_modules);
+}
+
+/// The betas of the optimizer, which has its own where none are given.
+void settle_betas(Flags& flags, TrainFlags& values) {
+  if (values.optim == "sgd") {
+    flags.set_aside("adam-betas", "optim",
+                    "is for adamw and lion, but --optim is sgd; leave it out");
+    return;
+  }
+  if (!values.adam_betas)
+    values.adam_betas = values.optim == "lion" ? "0.9,0.99" : "0.9,0.999";
+  GRAFT_CHECK(!values.adam_betas->empty(), ConfigError, flags.where("adam-betas"),
+              " is empty, expected two numbers with a comma between");
+  betas(*values.adam_betas);
 }
 
 void check_validation_flags(const TrainFlags& values) {
@@ -252,6 +339,7 @@ void settle_train_flags(Flags& flags, TrainFlags& values) {
   flags.require("data", "the training data, a .jsonl file");
   flags.require("out", "a folder for the adapter and the log");
   check_targets(flags, "target-modules", values.target_modules);
+  token_indices(values.trainable_token_indices);
   if (flags.given("exclude-modules"))
     check_targets(flags, "exclude-modules", values.exclude_modules);
   const bool from_adapter = !values.model.adapters.empty();
@@ -263,10 +351,7 @@ void settle_train_flags(Flags& flags, TrainFlags& values) {
   if (from_adapter)
     take_over_adapter(flags, values);
   check_validation_flags(values);
-  betas(values.adam_betas);
-  if (values.optim != "adamw")
-    flags.set_aside("adam-betas", "optim",
-                    concat("is for adamw, but --optim is ", values.optim, "; leave it out"));
+  settle_betas(flags, values);
 }
 
 peft::LoraConfig lora_config(const TrainFlags& values) {
@@ -278,6 +363,11 @@ peft::LoraConfig lora_config(const TrainFlags& values) {
   config.lora_dropout = values.lora_dropout;
   config.use_rslora = values.use_rslora;
   config.init_lora_weights = peft::parse_lora_init(values.init_lora_weights);
+  config.lora_bias = values.lora_bias;
+  config.bias = values.bias;
+  config.modules_to_save = split(values.modules_to_save);
+  config.trainable_token_indices = token_indices(values.trainable_token_indices);
+  config.ensure_weight_tying = values.ensure_weight_tying;
   config.task_type = "CAUSAL_LM";
   config.base_model_name_or_path = values.model.model;
   return config;
@@ -307,7 +397,13 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const TrainFlags& values,
     return std::make_unique<optim::Sgd>(
         std::move(parameters),
         optim::SgdOptions{.lr = values.learning_rate, .weight_decay = values.weight_decay});
-  const auto [beta1, beta2] = betas(values.adam_betas);
+  const auto [beta1, beta2] = betas(*values.adam_betas);
+  if (values.optim == "lion")
+    return std::make_unique<optim::Lion>(std::move(parameters),
+                                         optim::LionOptions{.lr = values.learning_rate,
+                                                            .beta1 = beta1,
+                                                            .beta2 = beta2,
+                                                            .weight_decay = values.weight_decay});
   return std::make_unique<optim::AdamW>(std::move(parameters),
                                         optim::AdamWOptions{.lr = values.learning_rate,
                                                             .beta1 = beta1,

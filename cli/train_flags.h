@@ -31,6 +31,11 @@ struct TrainFlags {
   std::string exclude_modules;
   bool use_rslora = false;
   std::string init_lora_weights = "true";
+  bool lora_bias = false;
+  std::string bias = "none";
+  std::string modules_to_save;
+  std::string trainable_token_indices;
+  bool ensure_weight_tying = false;
 
   int64_t batch_size = 4;
   int64_t grad_accum = 1;
@@ -42,7 +47,7 @@ struct TrainFlags {
   std::optional<double> warmup_ratio;
   std::string optim = "adamw";
   double weight_decay = 0;
-  std::string adam_betas = "0.9,0.999";
+  std::optional<std::string> adam_betas;  ///< once settled, unset with sgd alone
   double max_grad_norm = 1;
   bool gradient_checkpointing = false;
 

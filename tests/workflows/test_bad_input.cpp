@@ -156,7 +156,7 @@ TEST_CASE("bad flags: those that would be ignored are refused") {
   const auto refused = [&](const Arguments& more, const std::vector<std::string>& parts) {
     check_refused(scratch, joined(plain, more), 2, parts);
   };
-  refused({"--optim", "sgd", "--adam-betas", "0.9,0.99"}, {"--adam-betas is for adamw", "sgd"});
+  refused({"--optim", "sgd", "--adam-betas", "0.9,0.99"}, {"--adam-betas is for adamw and lion", "sgd"});
   refused({"--keep-best", "--val-split", "0.2"}, {"--keep-best", "--eval-steps"});
   refused({"--raw"}, {"--raw", "input_ids/labels"});
   for (const char* flag : {"--val-data", "--adapter", "--target-modules", "--exclude-modules",
@@ -165,7 +165,7 @@ TEST_CASE("bad flags: those that would be ignored are refused") {
   write(scratch / "c.toml", "method = 'full'\nlora-r = 4\n");
   refused({"--config", scratch / "c.toml"}, {"--lora-r describes an adapter"});
   write(scratch / "c.toml", "optim = 'sgd'\nadam-betas = '0.9,0.99'\n");
-  refused({"--config", scratch / "c.toml"}, {"--adam-betas is for adamw"});
+  refused({"--config", scratch / "c.toml"}, {"--adam-betas is for adamw and lion"});
 }
 
 TEST_CASE("bad flags: values that make no sense are refused") {
