@@ -1,5 +1,6 @@
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "graft/nn/placement.h"
 #include "graft/tests/support/test.h"
@@ -11,6 +12,14 @@ using test::check_contains, test::message_of;
 
 void refused(const RopeConfig& config, const std::string& part) {
   check_contains(message_of<ConfigError>([&] { Rotary{config}; }), part);
+}
+
+/// Powers in f32 differ by a unit in the last place from library to library.
+void check_angles(const Rotary& rotary, const std::vector<double>& expected) {
+  const std::vector<double> angles = rotary.frequencies(1);
+  REQUIRE(angles.size() == expected.size());
+  for (size_t i = 0; i < angles.size(); ++i)
+    CHECK(angles[i] == doctest::Approx(expected[i]).epsilon(3e-7));
 }
 
 /// Longrope with angles that tell short from long.
@@ -27,14 +36,32 @@ Rotary long_rotary() {
 
 TEST_CASE("rotary: angles per position are those of transformers, in f32") {
   // 1.0 / (500000.0 ** (torch.arange(0, 8, 2).float() / 8)), printed with all digits.
-  const std::vector<double> angles = Rotary({.dim = 8, .theta = 500000}).frequencies(1);
-  REQUIRE(angles.size() == 4);
-  const double expected[] = {1.0, 0.037606030702590942, 0.0014142136787995696,
-                             5.3182960982667282e-05};
-  for (size_t i = 0; i < 4; ++i)
-    CHECK(angles[i] == doctest::Approx(expected[i]).epsilon(1e-7));
-  for (const double angle : angles)
+  const Rotary rotary({.dim = 8, .theta = 500000});
+  check_angles(rotary, {1.0, 0.037606030702590942, 0.0014142136787995696, 5.3182960982667282e-05});
+  for (const double angle : rotary.frequencies(1))
     CHECK(static_cast<double>(static_cast<float>(angle)) == angle);
+}
+
+TEST_CASE("rotary: yarn and llama3 at the sizes of real models are those of transformers") {
+  // ROPE_INIT_FUNCTIONS of transformers 5.23.0, printed with nine digits.
+  const Rotary yarn({.kind = RopeKind::yarn,
+                     .dim = 16,
+                     .theta = 1e6,
+                     .max_positions = 32768,
+                     .factor = 4,
+                     .original_positions = 32768});
+  check_angles(yarn, {1, 0.177827939, 0.0316227786, 0.00421755994, 0.000500000024, 4.44569851e-05,
+                      7.90569356e-06, 1.40585337e-06});
+  CHECK(yarn.attention_factor() == doctest::Approx(1.138629436111989).epsilon(1e-12));
+  const Rotary llama3({.kind = RopeKind::llama3,
+                       .dim = 16,
+                       .theta = 5e5,
+                       .max_positions = 131072,
+                       .factor = 8,
+                       .original_positions = 8192});
+  check_angles(llama3, {1, 0.193922758, 0.0376060307, 0.00729266508, 0.000524846022, 3.42810235e-05,
+                        6.64786967e-06, 1.28917316e-06});
+  CHECK(llama3.attention_factor() == 1);
 }
 
 TEST_CASE("rotary: dynamic angles are the standard ones up to the model's positions, then slower") {
