@@ -283,7 +283,9 @@ ExpressionPtr ExpressionParser::parse_name(const Token& token) {
     macro->uses_varargs = macro->uses_varargs || name == "varargs";
     macro->uses_kwargs = macro->uses_kwargs || name == "kwargs";
   }
-  return make(Name{intern(name)}, token.line);
+  const int number = intern(name);
+  own_names_.load(number);
+  return make(Name{number}, token.line);
 }
 
 ExpressionPtr ExpressionParser::parse_list(int line) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "graft/text/jinja/lexer.h"
@@ -60,6 +61,29 @@ class ExpressionParser {
    private:
     ExpressionParser& parser_;
   };
+
+  /// The variables that the template uses itself, outside of blocks with variables of their own. As
+  /// in Jinja2, one that is set before it is read, and not under a condition, is never looked for
+  /// among those that the template is given, not even where a block reads it earlier.
+  class OwnNames {
+   public:
+    void load(int name) { use(name, false); }
+    void store(int name) { use(name, conditions == 0); }
+    std::vector<int> take_unset() { return std::move(unset_); }
+
+    int blocks = 0;      ///< with variables of their own, around the present place
+    int conditions = 0;  ///< around it, inside of these
+
+   private:
+    void use(int name, bool unset) {
+      if (blocks == 0 && known_.insert(name).second && unset)
+        unset_.push_back(name);
+    }
+
+    std::unordered_set<int> known_;
+    std::vector<int> unset_;
+  };
+  OwnNames own_names_;
 
   /// Macros and call blocks whose bodies are being read.
   std::vector<MacroDefinition*> open_macros_;

@@ -22,6 +22,7 @@ class Parser : public ExpressionParser {
     if (!unknown_.empty())
       throw unknown_.front();
     result.names = take_names();
+    result.unset = own_names_.take_unset();
     result.marks_generation = marks_generation_;
     return result;
   }
@@ -129,7 +130,9 @@ class Parser : public ExpressionParser {
     for (bool has_condition = true;;) {
       ExpressionPtr condition = has_condition ? parse_tuple(false) : nullptr;
       begin_body();
+      ++own_names_.conditions;
       Block block = has_condition ? parse_block({"elif", "else", "endif"}) : parse_block({"endif"});
+      --own_names_.conditions;
       result.branches.emplace_back(std::move(condition), std::move(block));
       if (take_name("endif"))
         break;
@@ -140,6 +143,25 @@ class Parser : public ExpressionParser {
     expect_end(TokenKind::statement_end);
     unknown_.erase(unknown_.begin() + static_cast<int64_t>(unknown), unknown_.end());
     return result;
+  }
+
+  /// Marks what follows as a block with variables of its own.
+  class InnerBlock {
+   public:
+    explicit InnerBlock(OwnNames& names) : names_(names) { ++names_.blocks; }
+    ~InnerBlock() { --names_.blocks; }
+
+   private:
+    OwnNames& names_;
+  };
+
+  void store(const Target& target) {
+    if (target.parts.empty() && target.member.empty())
+      own_names_.store(target.name);
+    else if (target.parts.empty())
+      own_names_.load(target.name);
+    for (const Target& part : target.parts)
+      store(part);
   }
 
   // ---- targets
@@ -192,6 +214,7 @@ class Parser : public ExpressionParser {
     if (!take_name("in"))
       fail(concat("'in' expected, found ", shown()));
     result.iterable = parse_tuple(false, TupleEnd::recursive);  // an `if` behind it filters
+    const InnerBlock inner(own_names_);
     if (take_name("if"))
       result.filter = parse_expression();
     result.recursive = take_name("recursive");
@@ -221,8 +244,11 @@ class Parser : public ExpressionParser {
     if (take_symbol("=")) {
       ExpressionPtr value = parse_tuple();
       expect_end(TokenKind::statement_end);
+      store(target);
       return Set{std::move(target), std::move(value)};
     }
+    store(target);
+    const InnerBlock inner(own_names_);
     ExpressionPtr filter = at_symbol("|") ? parse_filters(nullptr) : nullptr;
     return SetBlock{std::move(target), std::move(filter), parse_body("endset")};
   }
@@ -260,6 +286,8 @@ class Parser : public ExpressionParser {
     MacroDefinition& macro = result.definition;
     macro.name = expect_assignable();
     macro.name_index = intern(macro.name);
+    own_names_.store(macro.name_index);
+    const InnerBlock inner(own_names_);
     parse_parameters(macro);
     parse_macro_body(macro, "endmacro");
     return result;
@@ -273,12 +301,14 @@ class Parser : public ExpressionParser {
     result.call = parse_expression();
     if (!std::holds_alternative<CallExpression>(result.call->node))
       fail("{% call %}: a call expected");
+    const InnerBlock inner(own_names_);
     parse_macro_body(result.body, "endcall");
     return result;
   }
 
   Node parse_filter_block() {
     ExpressionPtr filter = parse_filters(nullptr, true);
+    const InnerBlock inner(own_names_);
     return FilterBlock{std::move(filter), parse_body("endfilter")};
   }
 
@@ -291,12 +321,14 @@ class Parser : public ExpressionParser {
       expect_symbol("=");
       result.values.emplace_back(std::move(target), parse_expression());
     }
+    const InnerBlock inner(own_names_);
     result.body = parse_body("endwith");
     return result;
   }
 
   Node parse_generation() {
     marks_generation_ = true;
+    const InnerBlock inner(own_names_);
     return Generation{parse_function_body("endgeneration")};
   }
 

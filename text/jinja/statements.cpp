@@ -53,6 +53,8 @@ RunResult Machine::run(std::vector<std::pair<std::string, Value>> variables) {
     if (known != source_.names.end())
       scope_->set(static_cast<int>(known - source_.names.begin()), std::move(value));
   }
+  for (const int name : source_.unset)
+    scope_->set(name, Value::undefined_name(source_.names[static_cast<size_t>(name)]));
   run_block(source_.body);
   std::vector<ByteRange> ranges = generated_ranges();
   return {std::move(text_), std::move(ranges)};

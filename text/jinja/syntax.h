@@ -105,7 +105,7 @@ struct Expression {
   int depth;  ///< of the tree below, itself included
 };
 
-/// Depth of the deepest of the expressions that this one holds; 0 where it holds none.
+/// Depth of the deepest expression that this one holds, or 0.
 int depth_below(const Expression& expression);
 
 /// What a value is assigned to: a name, a member of a namespace, or several targets it is unpacked
@@ -187,8 +187,9 @@ struct Statement {
 /// A template that was read.
 struct Template {
   Block body;
-  /// The names of all variables.
-  std::vector<std::string> names;
+  std::vector<std::string> names;  ///< of all variables
+  /// Variables that are undefined until the template sets them, whatever it is given.
+  std::vector<int> unset;
   int loop = -1, caller = -1, varargs = -1, kwargs = -1;
   bool marks_generation = false;
 };
