@@ -108,8 +108,7 @@ struct Expression {
 /// Depth of the deepest expression that this one holds, or 0.
 int depth_below(const Expression& expression);
 
-/// What a value is assigned to: a name, a member of a namespace, or several targets it is unpacked
-/// into.
+/// What a value is assigned to: a name, a namespace's member, or targets it is unpacked into.
 struct Target {
   int name = -1;
   std::string member = {};
