@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::array all_verbs = {
     Verb{"train", "fine-tune a model: LoRA adapter or all weights", run_train},
+    Verb{"data", "show what training makes of a data set, and its faults", run_data},
     Verb{"generate", "answer one prompt or a file of prompts", run_generate},
     Verb{"chat", "talk to a model, with and without its adapter", run_chat},
     Verb{"eval", "loss and perplexity on a data set", run_eval},

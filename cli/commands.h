@@ -14,6 +14,7 @@ namespace graft::cli {
 using Arguments = std::span<const std::string>;
 
 ExitCode run_train(Arguments arguments);
+ExitCode run_data(Arguments arguments);
 ExitCode run_generate(Arguments arguments);
 ExitCode run_chat(Arguments arguments);
 ExitCode run_eval(Arguments arguments);

@@ -1,6 +1,8 @@
 // graft eval: the loss of a model on a data set, with its adapter and without.
 
+#include <filesystem>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -15,6 +17,8 @@
 
 namespace graft::cli {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct EvalFlags {
   ModelFlags model;
@@ -40,7 +44,7 @@ void add_flags(Flags& flags, EvalFlags& values) {
 }
 
 /// Nothing where a signal came meanwhile.
-std::optional<train::Evaluation> evaluate(const nn::CausalLM& model, const text::Dataset& data,
+std::optional<train::Evaluation> evaluate(const nn::CausalLM& model, const text::SampleFile& data,
                                           const EvalFlags& values) {
   const bool interactive = terminal_of(2).interactive;
   train::EvaluateOptions options;
@@ -50,7 +54,7 @@ std::optional<train::Evaluation> evaluate(const nn::CausalLM& model, const text:
       std::cerr << "\r\x1b[K" << grouped(done) << " of " << counted(total, "sample") << std::flush;
     return !stop_requested();
   };
-  const auto result = train::evaluate(model, data.samples, options);
+  const auto result = train::evaluate(model, data, options);
   if (interactive)
     std::cerr << "\r\x1b[K" << std::flush;
   return result;
@@ -68,7 +72,7 @@ std::string to_row(const train::Evaluation& evaluation) {
          number_text(evaluation.perplexity);
 }
 
-void print(const EvalFlags& values, const text::Dataset& data, const train::Evaluation& result,
+void print(const EvalFlags& values, const text::SampleFile& data, const train::Evaluation& result,
            const std::optional<train::Evaluation>& base) {
   if (values.json) {
     io::Json json = to_json(result);
@@ -77,14 +81,11 @@ void print(const EvalFlags& values, const text::Dataset& data, const train::Eval
     std::cout << io::to_text(json) << "\n";
     return;
   }
-  Panel panel("graft eval " + values.data.path);
-  panel.row("data",
-            concat(text::name_of(data.format), ", loss on ", text::name_of(data.loss_on), "; ") +
-                counted(result.samples, "sample") + ", " + counted(result.tokens, "token") +
-                " with a loss" +
-                (data.stats.cut_samples > 0 ? "; " + counted(data.stats.cut_samples, "sample") +
-                                                  " cut to " + grouped(values.data.max_seq_len)
-                                            : ""));
+  Panel panel("graft eval " + data.path().string());
+  panel.row("data", concat(text::name_of(data.format()), ", loss on ",
+                           text::name_of(data.loss_on()), "; ") +
+                        counted(result.samples, "sample") + ", " + counted(result.tokens, "token") +
+                        " with a loss" + losses_text(data.stats(), values.data.max_seq_len));
   panel.row(values.model.adapters.empty() ? "model" : adapter_label(values.model), to_row(result));
   if (base) {
     panel.row("base", to_row(*base));
@@ -105,27 +106,31 @@ ExitCode run_eval(Arguments arguments) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
   }
-  flags.require("data", "a .jsonl file, or a folder with valid.jsonl");
+  flags.require("data", "a data file, or a folder with a valid or test file");
   GRAFT_CHECK(!values.compare_base || !values.model.adapters.empty(), ConfigError,
               "eval: --compare-base compares an adapter with its base; give --adapter");
   apply_model_flags(flags, values.model);
   const std::optional<text::Tokenizer> tokenizer = load_tokenizer(values.model.model);
   const LoadedModel loaded = load_model(values.model);
-  const text::Dataset data = read_samples(values.data, tokenizer ? &*tokenizer : nullptr,
-                                          loaded.base->info().vocab_size, DataPart::validation);
+  const fs::path path = values.data.path;
+  const bool only_test = !text::find_data_file(path, text::DataPart::valid) &&
+                         text::find_data_file(path, text::DataPart::test);
+  const std::unique_ptr<const text::SampleFile> data =
+      read_samples(values.data, tokenizer ? &*tokenizer : nullptr, loaded.base->info().vocab_size,
+                   only_test ? text::DataPart::test : text::DataPart::valid);
   const int64_t positions = loaded.base->info().max_positions;
-  warn_of_long_inputs(values.data.path, lengths_of(data.samples), positions,
+  warn_of_long_inputs(values.data.path, lengths_of(*data), positions,
                       concat("--max-seq-len ", positions, " cuts them"));
   watch_signals();
-  const auto result = evaluate(loaded.model(), data, values);
+  const auto result = evaluate(loaded.model(), *data, values);
   std::optional<train::Evaluation> base;
   if (result && values.compare_base) {
     const auto disabled = loaded.adapted->disable_adapter();
-    base = evaluate(loaded.model(), data, values);
+    base = evaluate(loaded.model(), *data, values);
   }
   if (!result || (values.compare_base && !base))
     return interrupted_exit_code();
-  print(values, data, *result, base);
+  print(values, *data, *result, base);
   return ExitCode::done;
 }
 

@@ -10,6 +10,7 @@
 #include "graft/cli/inspection.h"
 #include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
+#include "graft/text/data_folder.h"
 
 namespace graft::cli {
 namespace {
@@ -30,11 +31,12 @@ Inspection inspect(const fs::path& path, const std::string& model) {
       return inspect_adapter(path);
     if (fs::exists(path / "config.json"))
       return inspect_model(path);
-    if (fs::exists(path / "train.jsonl"))
+    if (text::find_data_file(path, text::DataPart::train))
       return inspect_data(path, model);
-    throw ConfigError(concat("inspect: ", path.string(),
-                             " is no model (config.json), adapter (adapter_config.json), "
-                             "checkpoint (manifest.json) or data folder (train.jsonl)"));
+    throw ConfigError(
+        concat("inspect: ", path.string(),
+               " is no model (config.json), adapter (adapter_config.json), "
+               "checkpoint (manifest.json) or data folder (train.jsonl, .json or .txt)"));
   }
   GRAFT_CHECK(!is_pickle_name(path), ConfigError, "inspect: ", path.string(),
               " looks like a pickle, which can run code when it is opened and is never read; save "
@@ -43,10 +45,10 @@ Inspection inspect(const fs::path& path, const std::string& model) {
     return inspect_model(path);
   if (path.extension() == ".safetensors")
     return inspect_tensors(path);
-  if (path.extension() == ".jsonl" || path.extension() == ".json")
+  if (path.extension() == ".jsonl" || path.extension() == ".json" || path.extension() == ".txt")
     return inspect_data(path, model);
   throw ConfigError(concat("inspect: ", path.string(), " is of no kind known by its name: .gguf, ",
-                           ".safetensors, .jsonl, or a folder"));
+                           ".safetensors, .jsonl, .json, .txt, or a folder"));
 }
 
 }  // namespace
@@ -57,7 +59,7 @@ ExitCode run_inspect(Arguments arguments) {
   Flags flags("inspect",
               "Says what a model, adapter, data set, checkpoint or safetensors file holds, and "
               "checks it on the way. Weights are not computed with.");
-  flags.positional("PATH", path, "a folder, or a .gguf, .safetensors or .jsonl file");
+  flags.positional("PATH", path, "a folder, or a .gguf, .safetensors, .jsonl, .json or .txt file");
   flags.add("model", model, "DIR|FILE.gguf", "count the tokens of a data set with its tokenizer");
   flags.add("json", as_json, "print one JSON object");
   if (!flags.parse(arguments)) {

@@ -12,7 +12,7 @@
 #include "graft/peft/config.h"
 #include "graft/tensor/error.h"
 #include "graft/text/dataset.h"
-#include "graft/text/line_reader.h"
+#include "graft/text/record_reader.h"
 #include "graft/train/checkpoint.h"
 
 namespace graft::cli {
@@ -77,20 +77,28 @@ std::shared_ptr<const io::Json> shared(const io::Json& json) {
   return std::make_shared<const io::Json>(json);
 }
 
+/// A record as JSON; that of a plain text as a text record.
+io::Json parsed(const text::RecordReader& file, const text::Record& record) {
+  if (file.kind() == text::FileKind::plain)
+    return {{"text", ""}};
+  return io::parse_json(record.bytes, concat(file.path(), ":", record.place.line),
+                        {.max_bytes = max_record_bytes});
+}
+
 /// The first record's keys, e.g. "prompt, completion".
 std::string keys_of_first(const fs::path& file) {
-  text::LineReader lines(file);
-  while (const std::optional<std::string> line = lines.next()) {
-    if (line->find_first_not_of(" \t") == line->npos)
-      continue;
-    const std::string where = concat(file.string(), ":", lines.line());
-    const io::Json json = io::parse_json(*line, where, {.max_bytes = max_record_bytes});
-    std::string keys;
-    for (const std::string& key : io::JsonObject(json, where).keys())
-      keys += (keys.empty() ? "" : ", ") + key;
-    return keys;
-  }
-  throw FormatError(file.string(), -1, "there is no record in it");
+  text::RecordReader records(file);
+  const std::optional<text::Record> record = records.next();
+  if (!record)
+    throw FormatError(file.string(), -1, "there is no record in it");
+  const io::Json json = parsed(records, *record);
+  if (json.is_string())
+    return "none, they are texts";
+  std::string keys;
+  for (const std::string& key :
+       io::JsonObject(json, concat(file.string(), ":", record->place.line)).keys())
+    keys += (keys.empty() ? "" : ", ") + key;
+  return keys;
 }
 
 bool is_tokenised(const fs::path& file) {
@@ -99,20 +107,17 @@ bool is_tokenised(const fs::path& file) {
 
 /// What can be said of records without a tokenizer.
 Inspection inspect_records(const fs::path& file) {
-  int64_t records = 0;
-  text::LineReader lines(file);
-  while (const std::optional<std::string> line = lines.next()) {
-    if (line->find_first_not_of(" \t") == line->npos)
-      continue;
-    io::parse_json(*line, concat(file.string(), ":", lines.line()),
-                   {.max_bytes = max_record_bytes});
-    ++records;
+  int64_t count = 0;
+  text::RecordReader records(file);
+  while (const std::optional<text::Record> record = records.next()) {
+    parsed(records, *record);
+    count += record->place.ends;
   }
   Inspection result{.kind = "data set", .rows = {}, .json = nullptr};
-  result.rows = {{"records", grouped(records)},
+  result.rows = {{"records", grouped(count)},
                  {"keys", keys_of_first(file)},
                  {"tokens", "not counted: add --model MODEL, whose tokenizer reads them"}};
-  result.json = shared({{"records", records}, {"keys", keys_of_first(file)}});
+  result.json = shared({{"records", count}, {"keys", keys_of_first(file)}});
   return result;
 }
 
@@ -222,7 +227,7 @@ Inspection inspect_checkpoint(const fs::path& folder) {
 }
 
 Inspection inspect_data(const fs::path& path, const std::string& model) {
-  const fs::path file = fs::is_directory(path) ? path / "train.jsonl" : path;
+  const fs::path file = text::data_file(path, text::DataPart::train);
   const std::optional<text::Tokenizer> tokenizer =
       model.empty() ? std::nullopt : load_tokenizer(model);
   if (!tokenizer && !is_tokenised(file))

@@ -44,12 +44,16 @@ io::Json machine_json() {
 }
 
 io::Json data_json(const TrainFlags& values, const TrainSetup& setup) {
-  const text::Dataset& data = setup.data;
-  io::Json json = counts_json(count(data.samples));
-  json["format"] = text::name_of(data.format);
-  json["loss_on"] = text::name_of(data.loss_on);
-  json["cut"] = data.stats.cut_samples;
-  json["checksum"] = checksum_of_input(values.data.path);
+  const text::SampleFile& data = *setup.data;
+  io::Json json = counts_json(count(setup.samples()));
+  json["format"] = text::name_of(data.format());
+  json["loss_on"] = text::name_of(data.loss_on());
+  json["chat_template"] = data.uses_chat_template();
+  json.update(losses_json(data.stats()));
+  if (values.packing)
+    json["rows"] = setup.rows;
+  json["file"] = data.path().filename().string();
+  json["checksum"] = checksum_of_input(data.path());
   return json;
 }
 
@@ -106,8 +110,8 @@ io::Json plan_json(const TrainFlags& values, TrainSetup& setup) {
   json["trainable_parameters"] = setup.counts.trainable;
   json["all_parameters"] = setup.counts.all;
   json["data"] = data_json(values, setup);
-  if (!setup.validation.empty())
-    json["validation"] = counts_json(count(setup.validation));
+  if (!setup.validation().empty())
+    json["validation"] = counts_json(count(setup.validation()));
   json["batch_size"] = values.batch_size;
   json["grad_accum"] = values.grad_accum;
   json["steps"] = setup.total_steps();

@@ -90,7 +90,7 @@ void Training::resume(train::Trainer& trainer) {
 }
 
 std::optional<train::Evaluation> Training::evaluate(TrainView& view) {
-  if (setup_.validation.empty())
+  if (setup_.validation().empty())
     return std::nullopt;
   view.on_phase(train::Phase::evaluating);
   const auto progress = [&](int64_t done, int64_t total) {
@@ -98,7 +98,7 @@ std::optional<train::Evaluation> Training::evaluate(TrainView& view) {
     return !stop_requested();
   };
   const auto result =
-      train::evaluate(setup_.model(), setup_.validation,
+      train::evaluate(setup_.model(), setup_.validation(),
                       {.batch_size = values_.batch_size, .adapters = {}, .progress = progress});
   view.clear_live_line();
   return result;
@@ -177,10 +177,10 @@ ExitCode Training::run() {
   TrainView view(terminal_, log,
                  {.total_steps = setup_.total_steps(),
                   .eval_steps = values_.eval_steps,
-                  .has_validation = !setup_.validation.empty()});
+                  .has_validation = !setup_.validation().empty()});
   train::Trainer trainer(
-      setup_.model(), *setup_.optimizer, setup_.data.samples, setup_.options,
-      {.validation = setup_.validation, .observer = &view, .checkpoints = &store});
+      setup_.model(), *setup_.optimizer, setup_.samples(), setup_.options,
+      {.validation = setup_.validation(), .observer = &view, .checkpoints = &store});
   resume(trainer);
   if (io::Json result = recorded_result(values_.out);
       values_.resume && trainer.is_complete() && !result.is_null())

@@ -32,12 +32,13 @@ constexpr std::array lora_flags = {"lora-r",
                                    "ensure-weight-tying"};
 
 void add_validation_flags(Flags& flags, TrainFlags& values) {
-  flags.add(
-      "val-data", values.validation_data, "FILE|DIR",
-      "validation data: a .jsonl file, or a folder with valid.jsonl; default: that of --data");
+  flags.add("val-data", values.validation_data, "FILE|DIR",
+            "validation data: a file, or a folder with a valid file; default: that of --data");
   flags.add("val-split", values.validation_split, "R",
             "share of --data that is kept out of training for validation, e.g. 0.1", {0, 0.9});
   flags.add("no-shuffle", values.no_shuffle, "take the samples in the order of the file");
+  flags.add("packing", values.packing,
+            "put samples behind each other in rows of --max-seq-len; the loss is the same");
   flags.rivals("val-data", "val-split");
 }
 
@@ -71,7 +72,8 @@ void add_method_flags(Flags& flags, TrainFlags& values) {
 
 void add_loop_flags(Flags& flags, TrainFlags& values) {
   flags.group("Training");
-  flags.add("batch-size", values.batch_size, "N", "samples of one forward and backward", {1, most});
+  flags.add("batch-size", values.batch_size, "N",
+            "samples (with --packing: rows) of one forward and backward", {1, most});
   flags.add("grad-accum", values.grad_accum, "N", "such batches before each update", {1, most});
   flags.add("epochs", values.epochs, "E", "passes over the data; default: 1",
             {.least = 0, .most = 1e6, .above_least = true});
@@ -331,12 +333,12 @@ void add_train_flags(Flags& flags, TrainFlags& values) {
 
 void use_data_folder(TrainFlags& values) {
   const bool chosen = !values.validation_data.empty() || values.validation_split.has_value();
-  if (!chosen && std::filesystem::exists(std::filesystem::path(values.data.path) / "valid.jsonl"))
+  if (!chosen && text::find_data_file(values.data.path, text::DataPart::valid))
     values.validation_data = values.data.path;
 }
 
 void settle_train_flags(Flags& flags, TrainFlags& values) {
-  flags.require("data", "the training data, a .jsonl file");
+  flags.require("data", "the training data, e.g. a .jsonl file");
   flags.require("out", "a folder for the adapter and the log");
   check_targets(flags, "target-modules", values.target_modules);
   token_indices(values.trainable_token_indices);
@@ -388,6 +390,7 @@ train::TrainOptions train_options(const TrainFlags& values) {
           .save_steps = values.save_steps,
           .seed = static_cast<uint64_t>(values.seed),
           .shuffle = !values.no_shuffle,
+          .row_tokens = values.packing ? values.data.max_seq_len : 0,
           .gradient_checkpointing = values.gradient_checkpointing};
 }
 

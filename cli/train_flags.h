@@ -22,6 +22,7 @@ struct TrainFlags {
   std::string validation_data, out;
   std::optional<double> validation_split;
   bool no_shuffle = false;
+  bool packing = false;
 
   std::string method = "lora";
   int64_t lora_r = 16;

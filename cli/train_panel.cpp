@@ -40,46 +40,40 @@ std::string trainable_text(const TrainFlags& values, TrainSetup& setup) {
          counted(modules, "module") + from;
 }
 
-std::string counts_text(const SampleCounts& counts) {
-  return counted(counts.samples, "sample") + ", " + counted(counts.tokens, "token") + ", " +
-         grouped(counts.trained_tokens) + " of them learnt (" +
-         percent_text(counts.trained_tokens, counts.tokens) + "), the longest sample has " +
-         grouped(counts.longest);
-}
-
-std::string data_text(const TrainFlags& values, const text::Dataset& data) {
-  std::string text = values.data.path + ": " + std::string(text::name_of(data.format)) +
-                     ", loss on " + std::string(text::name_of(data.loss_on)) + "; " +
-                     counts_text(count(data.samples));
-  if (data.stats.cut_samples > 0)
-    text += "; " + counted(data.stats.cut_samples, "sample") + " cut to " +
-            grouped(values.data.max_seq_len);
-  if (data.stats.without_stop > 0)
-    text += "; " + counted(data.stats.without_stop, "answer") +
-            " without a stop token: from those the model does not learn to stop";
-  return text;
+std::string data_text(const TrainFlags& values, const TrainSetup& setup) {
+  const text::SampleFile& data = *setup.data;
+  return data.path().string() + ": " + std::string(text::name_of(data.format())) + ", loss on " +
+         std::string(text::name_of(data.loss_on())) + "; " + counts_text(count(setup.samples())) +
+         losses_text(data.stats(), values.data.max_seq_len);
 }
 
 std::string validation_text(const TrainFlags& values, const TrainSetup& setup) {
   const std::string when = values.eval_steps > 0
                                ? "every " + counted(values.eval_steps, "step")
                                : std::string("before the first and after the last step");
-  return setup.validation_source + ": " + counts_text(count(setup.validation)) + "; " + when +
+  return setup.validation_source + ": " + counts_text(count(setup.validation())) + "; " + when +
          (values.early_stop > 0
               ? ", stops after " + counted(values.early_stop, "validation") + " without progress"
               : "");
 }
 
+std::string packing_text(const TrainFlags& values, const TrainSetup& setup) {
+  const int64_t room = setup.rows * values.data.max_seq_len;
+  return counted(setup.samples().size(), "sample") + " in " + counted(setup.rows, "row") + " of " +
+         grouped(values.data.max_seq_len) + " tokens, " +
+         percent_text(count(setup.samples()).tokens, room) + " full";
+}
+
 std::string batch_text(const TrainFlags& values) {
-  return counted(values.batch_size, "sample") + " x " + grouped(values.grad_accum) + " = " +
-         grouped(values.batch_size * values.grad_accum) + " a step";
+  return counted(values.batch_size, values.packing ? "row" : "sample") + " x " +
+         grouped(values.grad_accum) + " = " + grouped(values.batch_size * values.grad_accum) +
+         " a step";
 }
 
 std::string steps_text(const TrainFlags& values, const TrainSetup& setup) {
   const int64_t steps = setup.total_steps();
-  const auto samples = static_cast<int64_t>(setup.data.samples.size());
   const double epochs = static_cast<double>(steps) /
-                        static_cast<double>(train::steps_per_epoch(setup.options, samples));
+                        static_cast<double>(train::steps_per_epoch(setup.options, setup.rows));
   const int64_t warmup = train::warmup_steps(setup.options, steps);
   return counted(steps, "step") + " (" + number_text(epochs, 3) +
          (epochs == 1 ? " epoch), " : " epochs), ") + values.optim + ", learning rate " +
@@ -136,8 +130,10 @@ std::string start_panel(const TrainFlags& values, TrainSetup& setup, const Termi
   Panel panel("graft train " + name_of(values.model.model));
   panel.row("model", model_text(values, setup));
   panel.row("trainable", trainable_text(values, setup));
-  panel.row("data", data_text(values, setup.data));
-  if (!setup.validation.empty())
+  panel.row("data", data_text(values, setup));
+  if (values.packing)
+    panel.row("packing", packing_text(values, setup));
+  if (!setup.validation().empty())
     panel.row("validation", validation_text(values, setup));
   panel.row("batch", batch_text(values));
   panel.row("run", steps_text(values, setup));
@@ -185,7 +181,7 @@ std::string end_summary(const TrainFlags& values, const TrainSetup& setup,
     panel.row("validation before", evaluation_text(*outcome.before));
   if (outcome.after)
     panel.row("validation after", evaluation_text(*outcome.after));
-  if (result.state.best_step >= 0 && !setup.validation.empty())
+  if (result.state.best_step >= 0 && !setup.validation().empty())
     panel.row(
         "best",
         fixed_text(result.state.best_loss, 4) + " after step " + grouped(result.state.best_step) +

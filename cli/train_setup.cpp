@@ -7,7 +7,6 @@
 #include "graft/io/checksum.h"
 #include "graft/nn/module.h"
 #include "graft/tensor/error.h"
-#include "graft/train/batch.h"
 #include "graft/train/model_files.h"
 
 namespace graft::cli {
@@ -49,50 +48,52 @@ void set_up_full(const TrainFlags& flags, TrainSetup& setup) {
 }
 
 void read_data(const TrainFlags& flags, TrainSetup& setup) {
-  const text::Tokenizer* tokenizer = setup.tokenizer ? &*setup.tokenizer : nullptr;
+  const text::Tokenizer* tokenizer = setup.tokenizer.get();
   const int64_t vocab_size = setup.description.info.vocab_size;
-  setup.data = read_samples(flags.data, tokenizer, vocab_size, DataPart::train);
+  setup.data = read_samples(flags.data, tokenizer, vocab_size, text::DataPart::train);
   if (!flags.validation_data.empty()) {
     DataFlags validation = flags.data;
     validation.path = flags.validation_data;
-    setup.validation =
-        read_samples(validation, tokenizer, vocab_size, DataPart::validation).samples;
-    setup.validation_source = flags.validation_data;
+    setup.validation_data = read_samples(validation, tokenizer, vocab_size, text::DataPart::valid);
+    setup.validation_source = setup.validation_data->path().string();
   } else if (flags.validation_split.value_or(0) > 0) {
-    const auto all = static_cast<int64_t>(setup.data.samples.size());
-    setup.validation = split_off(setup.data.samples, *flags.validation_split, flags.seed);
-    setup.validation_source = concat(setup.validation.size(), " of the ", counted(all, "sample"),
-                                     ", kept out of training");
+    setup.split = split_off(*setup.data, *flags.validation_split, flags.seed);
+    setup.validation_source =
+        concat(setup.split.taken->size(), " of the ", counted(setup.data->size(), "sample"),
+               ", kept out of training");
   }
 }
 
 void warn_of_long_samples(const TrainFlags& flags, const TrainSetup& setup) {
   const int64_t positions = setup.description.info.max_positions;
   const std::string remedy = concat("--max-seq-len ", positions, " cuts them");
-  warn_of_long_inputs(flags.data.path, lengths_of(setup.data.samples), positions, remedy);
-  if (!flags.validation_data.empty())
-    warn_of_long_inputs(flags.validation_data, lengths_of(setup.validation), positions, remedy);
+  warn_of_long_inputs(flags.data.path, lengths_of(setup.samples()), positions, remedy);
+  if (setup.validation_data)
+    warn_of_long_inputs(flags.validation_data, lengths_of(setup.validation()), positions, remedy);
 }
 
 }  // namespace
 
-int64_t TrainSetup::total_steps() const {
-  return train::total_steps(options, static_cast<int64_t>(data.samples.size()));
+text::Samples TrainSetup::samples() const {
+  return split.kept ? text::Samples(*split.kept) : text::Samples(*data);
+}
+
+text::Samples TrainSetup::validation() const {
+  if (validation_data)
+    return *validation_data;
+  return split.taken ? text::Samples(*split.taken) : text::Samples();
 }
 
 TrainSetup prepare_training(const TrainFlags& flags) {
   TrainSetup setup;
   setup.description = models::describe(flags.model.model);
-  setup.tokenizer = load_tokenizer(flags.model.model);
+  if (auto tokenizer = load_tokenizer(flags.model.model))
+    setup.tokenizer = std::make_unique<const text::Tokenizer>(std::move(*tokenizer));
   read_data(flags, setup);
   warn_of_long_samples(flags, setup);
   setup.options = train_options(flags);
-  const auto samples = static_cast<int64_t>(setup.data.samples.size());
-  train::check_options(setup.options, samples, static_cast<int64_t>(setup.validation.size()));
-  const int64_t vocab_size = setup.description.info.vocab_size;
-  train::check_samples("training data", setup.data.samples, vocab_size);
-  if (!setup.validation.empty())
-    train::check_samples("validation data", setup.validation, vocab_size);
+  setup.rows = train::rows_of(setup.samples(), setup.options).size();
+  train::check_options(setup.options, setup.rows, setup.validation().size());
   setup.base = load_base(flags.model);
   if (flags.is_full())
     set_up_full(flags, setup);
@@ -110,8 +111,7 @@ std::string checksum_of_input(const fs::path& path) {
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
     const fs::path name = entry.path().filename();
-    const bool counts =
-        name == "config.json" || name.extension() == ".safetensors" || name.extension() == ".jsonl";
+    const bool counts = name == "config.json" || name.extension() == ".safetensors";
     if (counts && entry.is_regular_file())
       files.push_back(entry.path());
   }

@@ -105,10 +105,17 @@ class DatasetReader::Reader {
   std::unique_ptr<const RecordDecoder> decoder;
   SampleOrigin origin;
   DatasetStats stats;
+  bool is_lost = false;
 
  private:
   void prepare(const Record& first) {
-    decoder = std::make_unique<const RecordDecoder>(records, first, tokenizer_, options_);
+    try {
+      decoder = std::make_unique<const RecordDecoder>(records, first, tokenizer_, options_);
+    } catch (const FormatError& error) {
+      // What is wrong with the chat template is wrong for all records.
+      is_lost = !error.file().starts_with(records.path());
+      throw;
+    }
   }
 
   bool is_plain() const { return records.kind() == FileKind::plain; }
@@ -190,7 +197,7 @@ std::optional<Sample> DatasetReader::next() {
   return reader_->next();
 }
 bool DatasetReader::is_lost() const {
-  return reader_->records.is_lost();
+  return reader_->is_lost || reader_->records.is_lost();
 }
 const SampleOrigin& DatasetReader::origin() const {
   return reader_->origin;

@@ -240,7 +240,7 @@ TEST_CASE("train: keep-best writes the weights of the best validation") {
   const fs::path out = scratch / "out";
   // A rate this high makes the validation loss rise after a few steps.
   Arguments arguments = joined(short_run(out), {"--keep-best", "--json"});
-  std::replace(arguments.begin(), arguments.end(), std::string("0.01"), std::string("0.3"));
+  std::replace(arguments.begin(), arguments.end(), std::string("0.01"), std::string("1.0"));
   std::replace(arguments.begin(), arguments.end(), std::string("4"), std::string("1"));
   const auto result = json_of(run_graft(arguments));
   const int64_t best = result["best"]["step"];
