@@ -66,6 +66,14 @@ Variable embedding(const Variable& table, const Tensor& ids) {
                 });
 }
 
+Variable embedding(const PackedTensor& table, const Tensor& ids) {
+  return Variable(ops::embedding(table, ids));
+}
+
+Variable embedding(const quant::QuantizedTensor& table, const Tensor& ids) {
+  return Variable(ops::embedding(quant::dequantize(table, table.dtype), ids));
+}
+
 Variable embedding_of_columns(const Variable& table, const Tensor& ids) {
   GRAFT_CHECK(table.value().rank() == 2, ShapeError, "embedding_of_columns: table is ",
               table.shape(), ", (D,V) expected");

@@ -2,11 +2,16 @@
 #pragma once
 
 #include "graft/autograd/variable.h"
+#include "graft/quant/quantized_tensor.h"
+#include "graft/tensor/packed_tensor.h"
 
 namespace graft {
 
 /// table (V,D), ids (…) i64 -> (…, D).
 Variable embedding(const Variable& table, const Tensor& ids);
+/// The same for a frozen table in panels or in 4 bits.
+Variable embedding(const PackedTensor& table, const Tensor& ids);
+Variable embedding(const quant::QuantizedTensor& table, const Tensor& ids);
 /// The same for a table that is held transposed, (D,V), and is not copied for it.
 Variable embedding_of_columns(const Variable& table, const Tensor& ids);
 

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "graft/cli/terminal.h"
+#include "graft/nn/module.h"
 #include "graft/tensor/error.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/plugin.h"
@@ -94,6 +95,7 @@ LoadedModel load_model(const ModelFlags& values) {
   if (adapter)
     loaded.adapted.reset(new peft::PeftModel(peft::PeftModel::from_pretrained(
         *loaded.base, adapter->folder, adapter->name, false, peft_options(0))));
+  nn::pack(*loaded.base);
   return loaded;
 }
 

@@ -31,6 +31,7 @@ void set_up_adapter(const TrainFlags& flags, TrainSetup& setup) {
   else
     setup.adapted =
         std::make_unique<peft::PeftModel>(*setup.base, lora_config(flags), "default", options);
+  nn::pack(*setup.base);
   setup.counts = setup.adapted->count_parameters();
   setup.optimizer = make_optimizer(flags, setup.adapted->trainable_parameters());
   setup.weights = std::make_unique<train::AdapterFiles>(*setup.adapted);

@@ -38,7 +38,7 @@ Variable Embedding::forward(const Tensor& ids, const Context& context) const {
   const Override* chosen = weight_.override_under(context);
   return weight_.visit([&](const auto& table) {
     if (chosen != nullptr && chosen->is_whole())
-      return to(graft::embedding(chosen->value, ids), table.dtype());
+      return to(graft::embedding(chosen->value, ids), weight_.dtype());
     const Variable y = graft::embedding(table, ids);
     return chosen == nullptr ? y : with_overridden_rows(y, ids, *chosen);
   });

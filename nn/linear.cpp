@@ -2,7 +2,6 @@
 
 #include "graft/autograd/embedding.h"
 #include "graft/autograd/pointwise.h"
-#include "graft/tensor/embedding.h"
 #include "graft/tensor/pointwise.h"
 
 namespace graft::nn {
@@ -17,8 +16,9 @@ Variable sum_of(const Variable& bias, const Variable& added, DType dtype) {
 }
 
 /// How far overridden rows are from those of the weight, (n, in).
-Variable change_of_rows(const Variable& weight, const Override& rows) {
-  const Tensor before = ops::embedding(weight.value(), rows.rows).to(rows.value.dtype());
+template <class W>
+Variable change_of_rows(const W& weight, const Override& rows) {
+  const Tensor before = graft::embedding(weight, rows.rows).value().to(rows.value.dtype());
   return add(rows.value, Variable(ops::scale(before, -1)));
 }
 

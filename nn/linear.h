@@ -46,6 +46,7 @@ class Linear final : public LinearLike {
                    const LinearAdditions& additions) const;
   int64_t in_features() const override { return weight_.shape()[1]; }
   int64_t out_features() const override { return weight_.shape()[0]; }
+  void pack() override { weight_.pack(); }
 
   /// (out_features, in_features)
   const Weight& weight() const { return weight_; }

@@ -59,6 +59,13 @@ std::vector<NamedMember> named_parameters(Module& root) {
   return found;
 }
 
+void pack(Module& root) {
+  for_each_member(root, [](const std::string&, Member& member) {
+    if (Module* module = member.module())
+      module->pack();
+  });
+}
+
 void set_requires_grad(Module& root, bool required) {
   for (const NamedMember& parameter : named_parameters(root)) {
     if (Variable* variable = parameter.member->variable())

@@ -1,18 +1,65 @@
 #include "graft/nn/weight.h"
 
+#include <utility>
+
 namespace graft::nn {
+namespace {
+
+DType dtype_of(const Variable& w) {
+  return w.dtype();
+}
+DType dtype_of(const PackedTensor& w) {
+  return w.dtype();
+}
+DType dtype_of(const quant::QuantizedTensor& w) {
+  return w.dtype;
+}
+
+Tensor value_of(const Variable& w) {
+  return w.value();
+}
+Tensor value_of(const PackedTensor& w) {
+  return unpack(w);
+}
+Tensor value_of(const quant::QuantizedTensor& w) {
+  return quant::dequantize(w, w.dtype);
+}
+
+}  // namespace
+
+void Weight::check_shape(const Shape& given) const {
+  GRAFT_CHECK(given == content_->shape, ShapeError, "load: ", name(), " has shape ",
+              content_->shape, ", ", given, " given");
+}
 
 void Weight::load(Tensor value) {
-  GRAFT_CHECK(value.shape() == content_->shape, ShapeError, "load: ", name(), " has shape ",
-              content_->shape, ", ", value.shape(), " given");
+  check_shape(value.shape());
   if (Variable* dense = variable())
     dense->set_value(std::move(value));
   else
     content_->storage = Variable(std::move(value));
 }
 
+void Weight::load(quant::QuantizedTensor value) {
+  check_shape(value.shape);
+  content_->storage = std::move(value);
+}
+
+void Weight::pack() {
+  const Variable* dense = variable();
+  if (dense == nullptr || dense->requires_grad() || !dense->value().defined())
+    return;
+  const Tensor& value = dense->value();
+  if (value.device() == cpu && (value.dtype() == DType::f32 || value.dtype() == DType::bf16))
+    content_->storage = graft::pack(value);
+}
+
+DType Weight::dtype() const {
+  return visit([](const auto& held) { return dtype_of(held); });
+}
+
 Tensor Weight::value() const {
-  return visit([](const Variable& dense) { return dense.value(); });
+  return visit([](const auto& held) { return value_of(held); });
 }
 
 }  // namespace graft::nn

@@ -10,11 +10,13 @@
 #include <variant>
 
 #include "graft/nn/module.h"
+#include "graft/quant/quantized_tensor.h"
+#include "graft/tensor/packed_tensor.h"
 
 namespace graft::nn {
 
 /// How a weight can be held. A dense Variable can be trained; other kinds are frozen by type.
-using WeightStorage = std::variant<Variable>;
+using WeightStorage = std::variant<Variable, PackedTensor, quant::QuantizedTensor>;
 
 class Weight final : public Member {
  public:
@@ -31,6 +33,7 @@ class Weight final : public Member {
   decltype(auto) visit(Visitor&& visitor) const {
     return std::visit(std::forward<Visitor>(visitor), content_->storage);
   }
+  const WeightStorage& storage() const { return content_->storage; }
   bool is_tied_to(const Weight& other) const { return content_ == other.content_; }
   /// The override that an adapter of the context brings, or nullptr; visit() gives the weight
   /// without it.
@@ -43,11 +46,20 @@ class Weight final : public Member {
   Shape shape() const override { return content_->shape; }
   /// Replaces the content by a dense variable.
   void load(Tensor value) override;
+  /// Replaces the content by a frozen one. Throws ShapeError where the shapes differ.
+  void load(quant::QuantizedTensor value);
+  /// Holds a dense weight on the CPU that is frozen and f32 or bf16 in panels from now on; others
+  /// stay as they are.
+  void pack();
+  /// Of the numbers that value() gives.
+  DType dtype() const;
   Tensor value() const override;
   const void* identity() const override { return content_.get(); }
   Overrides* overrides() override { return &overrides_; }
 
  private:
+  void check_shape(const Shape& given) const;
+
   struct Content {
     Shape shape;
     WeightStorage storage;

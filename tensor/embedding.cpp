@@ -19,6 +19,13 @@ void check_ids(const char* operation, const Tensor& ids, int64_t vocabulary) {
                 " given, the table has ", vocabulary, " rows");
 }
 
+/// (tokens, D) in the shape of the ids.
+Tensor in_shape_of(const Tensor& ids, const Tensor& rows) {
+  std::vector<int64_t> sizes(ids.shape().sizes().begin(), ids.shape().sizes().end());
+  sizes.push_back(rows.dim(1));
+  return rows.view(Shape(std::span<const int64_t>(sizes)));
+}
+
 }  // namespace
 
 Tensor embedding(const Tensor& table, const Tensor& ids) {
@@ -29,9 +36,13 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
   Tensor y = Tensor::empty({flat.numel(), table.dim(1)}, table.dtype(), table.device());
   if (y.numel() > 0)
     embedding_slot(table.device(), {table.as_view(), flat.as_view(), y.as_view()});
-  std::vector<int64_t> sizes(ids.shape().sizes().begin(), ids.shape().sizes().end());
-  sizes.push_back(table.dim(1));
-  return y.view(Shape(std::span<const int64_t>(sizes)));
+  return in_shape_of(ids, y);
+}
+
+Tensor embedding(const PackedTensor& table, const Tensor& ids) {
+  const Tensor flat = ids.contiguous().view({-1});
+  check_ids("embedding", flat, table.shape[0]);
+  return in_shape_of(ids, unpack_rows(table, flat));
 }
 
 Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t vocabulary) {

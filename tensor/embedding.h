@@ -1,6 +1,7 @@
 // Looking rows up, and adding gradients back to them.
 #pragma once
 
+#include "graft/tensor/packed_tensor.h"
 #include "graft/tensor/slot.h"
 #include "graft/tensor/tensor.h"
 
@@ -23,6 +24,7 @@ namespace ops {
 /// table (V, D), of which views are read in place, ids (…) i64 -> (…, D). Throws ShapeError naming
 /// an id outside [0, V).
 Tensor embedding(const Tensor& table, const Tensor& ids);
+Tensor embedding(const PackedTensor& table, const Tensor& ids);
 /// dy (…, D), ids (…) -> (V, D).
 Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t vocabulary);
 

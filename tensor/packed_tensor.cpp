@@ -62,6 +62,24 @@ void unpack_numbers(const Tensor& panels, Tensor& w) {
   });
 }
 
+template <class T>
+void copy_rows(const PackedTensor& w, const Tensor& indices, Tensor& rows) {
+  const int64_t columns = w.shape[1];
+  const PanelOrder at{std::is_same_v<T, float> ? 1 : 2};
+  const int64_t panel_size = w.panels.numel() / w.panels.dim(0);
+  const T* from = w.panels.data<T>();
+  T* to = rows.data<T>();
+  const int64_t* index = indices.data<int64_t>();
+  constexpr int64_t grain = 8;  // some microseconds
+  parallel_for(indices.numel(), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* panel = from + index[i] / panel_width * panel_size;
+      for (int64_t k = 0; k < columns; ++k)
+        to[i * columns + k] = panel[at(index[i] % panel_width, k)];
+    }
+  });
+}
+
 }  // namespace
 
 PackedTensor pack(const Tensor& w) {
@@ -88,6 +106,21 @@ Tensor unpack(const PackedTensor& w) {
   else
     unpack_numbers<bf16>(w.panels, result);
   return result;
+}
+
+Tensor unpack_rows(const PackedTensor& w, const Tensor& indices) {
+  check_dtype("unpack_rows", "indices", indices, DType::i64);
+  for (const int64_t index : indices.span<int64_t>())
+    GRAFT_CHECK(index >= 0 && index < w.shape[0], ShapeError, "unpack_rows: row ", index,
+                " given, the matrix has ", w.shape[0]);
+  Tensor rows = Tensor::empty({indices.numel(), w.shape[1]}, w.dtype());
+  if (rows.numel() == 0)
+    return rows;
+  if (w.dtype() == DType::f32)
+    copy_rows<float>(w, indices, rows);
+  else
+    copy_rows<bf16>(w, indices, rows);
+  return rows;
 }
 
 namespace ops {

@@ -32,6 +32,8 @@ extern Slot<PackedLinearBackwardArgs> packed_linear_backward_slot;
 PackedTensor pack(const Tensor& w);
 /// The matrix again, row-major, bit for bit.
 Tensor unpack(const PackedTensor& w);
+/// Its rows at `indices` (n) i64 in [0, N): (n, K).
+Tensor unpack_rows(const PackedTensor& w, const Tensor& indices);
 
 namespace ops {
 

@@ -80,15 +80,73 @@ TEST_CASE("module: tied layers share numbers and freezing") {
   CHECK(head.weight().is_tied_to(tree.table->weight()));
   CHECK(head.weight().value().storage() == tree.table->weight().value().storage());
   set_requires_grad(tree, true);
-  CHECK(head.weight().visit([](const Variable& w) { return w.requires_grad(); }));
+  const auto& weight = std::get<Variable>(head.weight().storage());
+  CHECK(weight.requires_grad());
   const Tensor ids = Tensor::from<int64_t>({1, 4}, {1, 2});
   const Context context;
   tree.head->forward(tree.table->forward(ids, context), context).backward();
   // The gradient of both uses lands in the one matrix: rows that were looked up get both parts.
-  const Tensor grad = head.weight().visit([](const Variable& w) { return w.grad(); });
+  const Tensor grad = weight.grad();
   CHECK(grad.shape() == Shape{5, 3});
   CHECK(test::max_difference(grad.slice(0, 0, 1), grad.slice(0, 2, 3)) == 0);
   CHECK(test::max_difference(grad.slice(0, 0, 1), grad.slice(0, 1, 2)) > 0);
+}
+
+TEST_CASE("pack: frozen weights change their form, not their numbers, tied ones together") {
+  Tree tree;
+  initialize(tree, 0.1, 1);
+  std::vector<Tensor> before;
+  for (const NamedMember& parameter : named_parameters(tree))
+    before.push_back(parameter.member->value().clone());
+  const Tensor ids = Tensor::from<int64_t>({4, 0, 4}, {3, 1});
+  const Context context;
+  const auto forward = [&] {
+    return tree.head->forward(tree.table->forward(ids, context), context).value();
+  };
+  const Tensor expected = forward();
+  const Tensor rows = tree.table->forward(ids, context).value();
+  pack(tree);
+  const auto& head = dynamic_cast<const Linear&>(*tree.head);
+  CHECK(std::holds_alternative<PackedTensor>(head.weight().storage()));
+  CHECK(head.weight().is_tied_to(tree.table->weight()));
+  CHECK(test::same_bits(tree.table->forward(ids, context).value(), rows));
+  CHECK(test::relative_difference(forward(), expected) < 1e-6);  // sums of three products
+  size_t i = 0;
+  for (const NamedMember& parameter : named_parameters(tree))
+    CHECK(test::same_bits(parameter.member->value(), before[i++]));
+  CHECK(count_parameters(tree) == 3 + 6 + 2 + 15 + 12 + 15);
+}
+
+TEST_CASE("pack: weights that are trained stay dense, and packed ones cannot be trained") {
+  Tree tree;
+  initialize(tree, 0.1, 1);
+  set_requires_grad(tree, true);
+  pack(tree);
+  CHECK(trainable_parameters(tree).size() == named_parameters(tree).size());
+  set_requires_grad(tree, false);
+  pack(tree);
+  set_requires_grad(tree, true);
+  for (const NamedVariable& variable : trainable_parameters(tree))
+    CHECK_MESSAGE((variable.name.ends_with("norm.weight") || variable.name.ends_with("bias")),
+                  variable.name);
+}
+
+TEST_CASE("weight: 4-bit numbers are held as they are, and dense ones put back in their place") {
+  Linear linear(64, 8);
+  auto* weight = dynamic_cast<Weight*>(linear.members()[0]);
+  const quant::QuantizedTensor numbers = quant::quantize(random_tensor({8, 64}, 3), {});
+  weight->load(quant::to_panels(numbers));
+  CHECK(weight->variable() == nullptr);
+  CHECK(test::same_bits(weight->value(), quant::dequantize(numbers, DType::f32)));
+  const Tensor x = random_tensor({5, 64}, 4);
+  const Tensor y = linear.forward(Variable(x), Context()).value();
+  weight->load(quant::dequantize(numbers, DType::f32));
+  CHECK(weight->variable() != nullptr);
+  CHECK(test::relative_difference(y, linear.forward(Variable(x), Context()).value()) < 1e-6);
+  check_contains(message_of<ShapeError>([&] {
+                   weight->load(quant::quantize(random_tensor({8, 32}, 3), {}));
+                 }),
+                 "weight has shape (8, 64), (8, 32) given");
 }
 
 TEST_CASE("module: numbers of another shape are refused with both shapes") {
