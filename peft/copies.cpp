@@ -77,7 +77,17 @@ class CopySelector {
       add({.kind = CopyKind::saved_module,
            .module = site.path,
            .parameter = parameter.path,
-           .member = parameter.member});
+           .member = parameter.member,
+           .is_transposed = is_transposed(site.path + "." + parameter.path)});
+  }
+
+  /// True of the weights of GPT-2's Conv1D, by the path of the parameter.
+  bool is_transposed(const std::string& path) const {
+    return std::ranges::any_of(sites_, [&](const Site& site) {
+      const nn::Linear* linear = linear_of(site);
+      return linear != nullptr && linear->file_layout() == nn::FileLayout::in_out &&
+             path == site.path + ".weight";
+    });
   }
 
   void select_saved_modules() {

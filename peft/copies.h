@@ -23,6 +23,8 @@ struct SelectedCopy {
   std::string module;     ///< path of the module that is meant
   std::string parameter;  ///< path of the parameter from there
   nn::Member* member;
+  /// The files of the model hold its transpose, and so does the adapter's.
+  bool is_transposed = false;
   /// Of tokens: the rows that are copied.
   std::vector<int64_t> rows{};
   /// The number of an earlier copy in the list that this parameter uses too; -1 for none.

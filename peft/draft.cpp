@@ -66,10 +66,14 @@ Tensor file_value(const AdapterTensor& tensor) {
   return tensor.is_transposed ? value.transpose(0, 1).contiguous() : value;
 }
 
-void set_file_values(const std::vector<AdapterTensor>& tensors, std::vector<Tensor> values) {
+Tensor held_value(const AdapterTensor& tensor, const Tensor& in_file) {
+  return tensor.is_transposed ? in_file.transpose(0, 1).contiguous() : in_file;
+}
+
+void set_file_values(const std::vector<AdapterTensor>& tensors, const std::vector<Tensor>& values) {
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (!tensors[i].is_repeated)
-      Variable(tensors[i].variable).set_value(std::move(values[i]));
+      Variable(tensors[i].variable).set_value(held_value(tensors[i], values[i]));
   }
 }
 
@@ -155,9 +159,10 @@ void AdapterDraft::add_copy(const SelectedCopy& copy) {
   tensors_.push_back(
       {.key = adapter_key(copy.module, key),
        .name = concat(copy.module, ".", name_, ".", parameter),
-       .shape = shape,
+       .shape = copy.is_transposed ? transposed(shape) : shape,
        .variable = variable,
        .saved_parameter = copy.kind == CopyKind::saved_module ? copy.parameter : std::string(),
+       .is_transposed = copy.is_transposed,
        .is_repeated = is_repeated,
        .is_bias_of_base = copy.kind == CopyKind::bias});
 }

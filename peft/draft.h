@@ -31,9 +31,11 @@ struct AdapterTensor {
 
 /// The numbers of a tensor as its file has them.
 Tensor file_value(const AdapterTensor& tensor);
+/// Numbers from its file as its variable holds them.
+Tensor held_value(const AdapterTensor& tensor, const Tensor& in_file);
 /// Puts the numbers of a file, in the order of the tensors, into their variables. Those of repeated
 /// tensors are not looked at.
-void set_file_values(const std::vector<AdapterTensor>& tensors, std::vector<Tensor> values);
+void set_file_values(const std::vector<AdapterTensor>& tensors, const std::vector<Tensor>& values);
 
 class AdapterDraft {
  public:

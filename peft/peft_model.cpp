@@ -82,9 +82,8 @@ std::vector<Tensor> read_tensors(const std::filesystem::path& folder,
     const auto first = std::ranges::find_if(tensors, [&](const AdapterTensor& other) {
       return !other.is_repeated && other.variable.id() == tensors[i].variable.id();
     });
-    const Tensor& same = values[static_cast<size_t>(first - tensors.begin())];
-    const Tensor other = tensors[i].is_transposed ? values[i].transpose(0, 1) : values[i];
-    if (other.to_vector() != same.to_vector())
+    const Tensor same = held_value(*first, values[static_cast<size_t>(first - tensors.begin())]);
+    if (held_value(tensors[i], values[i]).to_vector() != same.to_vector())
       throw FormatError((folder / adapter_model_name).string(), -1,
                         concat(tensors[i].key, " and ", first->key,
                                " differ, but ensure_weight_tying says that they are one"));

@@ -4,7 +4,6 @@
 #include <set>
 #include <utility>
 
-#include "graft/peft/adapted_linear.h"
 #include "graft/peft/tying.h"
 #include "graft/tensor/error.h"
 
@@ -158,9 +157,7 @@ class Selector {
   /// several kinds the last one counts.
   void check_layout() {
     for (const Site* site : selected_) {
-      const auto* linear = dynamic_cast<const nn::Linear*>(site->module);
-      if (const auto* adapted = dynamic_cast<const AdaptedLinear*>(site->module))
-        linear = &adapted->base();
+      const nn::Linear* linear = linear_of(*site);
       if (linear == nullptr)
         continue;
       const bool in_out = linear->file_layout() == nn::FileLayout::in_out;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "graft/peft/adapter.h"
+#include "graft/peft/adapted_linear.h"
 #include "graft/peft/targets.h"
 #include "graft/tensor/error.h"
 
@@ -64,6 +64,12 @@ nn::Member* weight_of(const Site& site) {
       return parameter.member;
   }
   return nullptr;
+}
+
+const nn::Linear* linear_of(const Site& site) {
+  if (const auto* adapted = dynamic_cast<const AdaptedLinear*>(site.module))
+    return &adapted->base();
+  return dynamic_cast<const nn::Linear*>(site.module);
 }
 
 std::vector<std::string> suffixes_of(const std::vector<Site>& sites) {

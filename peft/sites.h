@@ -34,6 +34,9 @@ std::vector<nn::NamedMember> base_parameters(nn::Module& module);
 /// The parameter called "weight" of a linear layer or an embedding; nullptr of other modules.
 nn::Member* weight_of(const Site& site);
 
+/// The linear layer at a site, below its adapters if it has any; nullptr where there is none.
+const nn::Linear* linear_of(const Site& site);
+
 /// Every name by which a list could mean one of the sites: "q_proj", "self_attn.q_proj", …
 std::vector<std::string> suffixes_of(const std::vector<Site>& sites);
 /// "q_proj, k_proj, v_proj": the last parts of the paths of linear layers, each once.

@@ -18,13 +18,16 @@ from safetensors.torch import load_file  # noqa: E402
 
 SEED = 71
 STEPS, ROWS, LENGTH = 5, 3, 9
+KEPT = 4  # positions whose logits are kept
 ADAMW = {"lr": 1e-2, "weight_decay": 0.01}
 ROOT = Path("peft_parts")
 GQA, UNTIED, BIASES = "models/gqa", "models/untied", "models/biases"
+GPT2, GEMMA = "families/gpt2", "families/gemma3"
 LORA = {"r": 2, "lora_alpha": 8, "task_type": "CAUSAL_LM"}
 Q = {**LORA, "target_modules": ["q_proj"]}
 TIED = {"ensure_weight_tying": True}
-IDS = [7, 90, 5]
+IDS = [7, 50, 5]
+VOCABULARY = 61  # of the smallest model
 # name: (base model, what differs from LoraConfig's defaults)
 ADAPTERS = {
     "embedding": (UNTIED, {**LORA, "target_modules": ["embed_tokens", "q_proj"]}),
@@ -42,11 +45,10 @@ ADAPTERS = {
     "both_of_tied": (GQA, {**LORA, "target_modules": ["embed_tokens", "lm_head"]}),
     "targets_tied": (GQA, {**LORA, **TIED, "target_modules": ["lm_head", "q_proj"]}),
     "targets_tied_regex": (GQA, {**LORA, **TIED, "target_modules": r".*(embed_tokens|v_proj)"}),
-    "targets_tied_named": (GQA, {**LORA, **TIED, "target_modules": ["embed_tokens"]}),
     "save_norms": (UNTIED, {**Q, "modules_to_save": ["norm"]}),
-    "save_block": (UNTIED, {**Q, "modules_to_save": ["layers.1.mlp"]}),
+    "save_block": (UNTIED, {**Q, "modules_to_save": ["layers.1.self_attn"]}),
     "save_biases": (BIASES, {**Q, "modules_to_save": ["k_proj"], "bias": "lora_only"}),
-    "save_both_of_tied": (GQA, {**Q, "modules_to_save": ["lm_head", "embed_tokens"]}),
+    "save_head_of_tied": (GQA, {**Q, "modules_to_save": ["lm_head"]}),
     "save_tied": (GQA, {**Q, **TIED, "modules_to_save": ["lm_head"]}),
     "bias_all": (BIASES, {**Q, "bias": "all"}),
     "bias_lora_only": (BIASES, {**Q, "bias": "lora_only"}),
@@ -61,14 +63,31 @@ ADAPTERS = {
         UNTIED,
         {**LORA, "target_modules": ["embed_tokens"], "trainable_token_indices": {"lm_head": IDS}},
     ),
+    "gpt2_embeddings": (
+        GPT2,
+        {**LORA, "target_modules": ["wte", "wpe", "mlp.c_proj"], "bias": "lora_only"},
+    ),
+    "gpt2_biases": (GPT2, {**LORA, "target_modules": ["c_attn"], "bias": "all"}),
+    "gpt2_saved": (
+        GPT2,
+        {
+            **LORA,
+            "target_modules": ["attn.c_proj"],
+            "fan_in_fan_out": True,
+            "modules_to_save": ["ln_f", "h.1.attn.c_attn"],
+            "trainable_token_indices": IDS,
+        },
+    ),
+    "gemma_embedding": (GEMMA, {**LORA, "target_modules": ["embed_tokens", "q_proj"]}),
+    "gemma_tokens": (GEMMA, {**Q, "trainable_token_indices": IDS, "modules_to_save": ["q_norm"]}),
     "orthogonal": (UNTIED, {**Q, "init_lora_weights": "orthogonal"}),
 }
 
 
-def batches(vocabulary):
+def batches():
     """(ids, labels) of each step, the trained tokens among the ids; some labels are -100."""
     generator = torch.Generator().manual_seed(SEED)
-    ids = torch.randint(3, vocabulary, (STEPS, ROWS, LENGTH), generator=generator)
+    ids = torch.randint(3, VOCABULARY, (STEPS, ROWS, LENGTH), generator=generator)
     ids[:, :, ::4] = torch.tensor(IDS)
     labels = ids.clone()
     labels[:, 0, :4] = -100
@@ -126,10 +145,10 @@ def make_adapter(name, seed):
     trainable, total = model.get_nb_trainable_parameters()
     model.save_pretrained(folder)
     (folder / "README.md").unlink()
-    steps = batches(model.config.vocab_size)
+    steps = batches()
     with torch.no_grad():
-        logits = model(input_ids=steps[0][0][:1]).logits[0]
-        plain = load_base(base)(input_ids=steps[0][0][:1]).logits[0]
+        logits = model(input_ids=steps[0][0][:1]).logits[0, -KEPT:]
+        plain = load_base(base)(input_ids=steps[0][0][:1]).logits[0, -KEPT:]
     loaded = PeftModel.from_pretrained(load_base(base), folder, is_trainable=True)
     losses, trained = train(loaded, steps)
     loaded.save_pretrained(scratch)
@@ -166,7 +185,7 @@ def main():
         record, made = make_adapter(name, SEED + index)
         records.append(record)
         tensors |= made
-    steps = batches(96)
+    steps = batches()
     tensors["input_ids"] = torch.stack([ids for ids, _ in steps])
     tensors["labels"] = torch.stack([labels for _, labels in steps])
     write_tensors("peft_parts.safetensors", tensors)
