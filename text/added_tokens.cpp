@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graft/tensor/error.h"
 #include "graft/text/unicode.h"
 
 namespace graft::text {
@@ -37,6 +38,10 @@ uint32_t end_of_space_behind(std::string_view text, uint32_t begin) {
 }  // namespace
 
 void AddedTokenFinder::add(std::string_view text, const AddedToken& token) {
+  GRAFT_CHECK(text.size() <= max_length && nodes_.size() + text.size() <= max_total_length,
+              ConfigError, "added token ", token.id, " has ", text.size(),
+              " bytes, expected at most ", max_length, ", and ", max_total_length,
+              " of all added tokens");
   uint32_t node = 0;
   for (const char byte : text) {
     const auto next = static_cast<uint32_t>(nodes_.size());

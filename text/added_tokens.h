@@ -29,11 +29,13 @@ struct AddedToken {
 /// Finds a set of texts in others: the longest that begins at the leftmost place, again and again.
 class AddedTokenFinder {
  public:
-  /// Longest text to look for, in bytes; it bounds the time that a hostile file can ask for.
+  /// Longest text to look for, and all of them together, in bytes; they bound the time and the
+  /// memory that a hostile file can ask for.
   static constexpr size_t max_length = 1024;
+  static constexpr size_t max_total_length = size_t{1} << 21;
 
-  /// `text`, not empty and at most max_length long, stands for `token`, which must outlive the
-  /// finder.
+  /// `text`, not empty, stands for `token`, which must outlive the finder. Throws ConfigError where
+  /// it is too long or there are too many.
   void add(std::string_view text, const AddedToken& token);
   bool empty() const { return nodes_.size() == 1; }
 

@@ -15,9 +15,10 @@ namespace graft::text {
 
 class AlignedText {
  public:
-  AlignedText() = default;
   /// The bytes `part` of `input`, each from its own place.
   AlignedText(std::string_view input, ByteRange part);
+  /// An empty text for what becomes of this one.
+  AlignedText successor() const;
 
   const std::string& text() const { return text_; }
   uint32_t size() const { return static_cast<uint32_t>(text_.size()); }
@@ -31,14 +32,19 @@ class AlignedText {
 
   void reserve(size_t bytes);
   /// Appends `bytes` that all stand for the same input bytes. Throws ConfigError where the text
-  /// would become longer than max_text_bytes.
+  /// would become much longer than the input: no stage makes 64 bytes of each, but that of a file
+  /// that is up to no good.
   void append(std::string_view bytes, ByteRange origin);
   /// Appends the bytes `part` of another text with their origins.
   void append(const AlignedText& other, ByteRange part);
 
  private:
+  AlignedText() = default;
+  void check_growth(size_t bytes) const;
+
   std::string text_;
   std::vector<ByteRange> origins_;  // one per byte of text_
+  size_t most_bytes_ = 0;           // that it and its successors may have
 };
 
 }  // namespace graft::text

@@ -130,10 +130,12 @@ class StripDecoder final : public Decoder {
 
   Texts apply(Texts tokens) const override {
     for (std::string& token : tokens) {
-      for (int64_t i = 0; i < start_ && token.starts_with(character_); ++i)
-        token.erase(0, character_.size());
-      for (int64_t i = 0; i < stop_ && token.ends_with(character_); ++i)
-        token.erase(token.size() - character_.size());
+      std::string_view kept = token;
+      for (int64_t i = 0; i < start_ && kept.starts_with(character_); ++i)
+        kept.remove_prefix(character_.size());
+      for (int64_t i = 0; i < stop_ && kept.ends_with(character_); ++i)
+        kept.remove_suffix(character_.size());
+      token = std::string(kept);
     }
     return tokens;
   }
@@ -192,6 +194,16 @@ std::unique_ptr<Decoder> make_metaspace(const io::JsonObject& stage) {
       code_point_at(one_character(stage, "replacement"), 0).value, prepends);
 }
 
+std::unique_ptr<Decoder> make_replace(const io::JsonObject& stage) {
+  constexpr size_t most_bytes = 1024;  // the text of a few tokens may not fill the memory
+  std::string content = stage.text("content");
+  if (content.size() > most_bytes)
+    throw FormatError(stage.file(), -1,
+                      concat(stage.path_of("content"), " has ", content.size(),
+                             " bytes, expected at most ", most_bytes));
+  return std::make_unique<ReplaceDecoder>(TextPattern::read(stage, "pattern"), std::move(content));
+}
+
 std::unique_ptr<Decoder> make_known(const std::string& type, const io::JsonObject& stage) {
   if (type == "ByteLevel") {
     for (const std::string_view only_for_encoding :
@@ -208,8 +220,7 @@ std::unique_ptr<Decoder> make_known(const std::string& type, const io::JsonObjec
   if (type == "Metaspace")
     return make_metaspace(stage);
   if (type == "Replace")
-    return std::make_unique<ReplaceDecoder>(TextPattern::read(stage, "pattern"),
-                                            stage.text("content"));
+    return make_replace(stage);
   if (type == "Strip")
     return std::make_unique<StripDecoder>(one_character(stage, "content"),
                                           stage.integer("start", {.min = 0}),

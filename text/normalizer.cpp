@@ -18,7 +18,7 @@ class CharacterNormalizer final : public Normalizer {
   explicit CharacterNormalizer(Rewrite rewrite) : rewrite_(std::move(rewrite)) {}
 
   AlignedText apply(AlignedText text) const override {
-    AlignedText result;
+    AlignedText result = text.successor();
     result.reserve(text.size());
     std::string rewritten;
     for (uint32_t at = 0; at < text.size();) {
@@ -48,7 +48,7 @@ class NormalFormNormalizer final : public Normalizer {
     const std::string_view bytes = text.text();
     if (first_non_ascii(bytes) == bytes.size())
       return text;
-    AlignedText result;
+    AlignedText result = text.successor();
     result.reserve(text.size());
     for (uint32_t begin = 0; begin < text.size();) {
       const ByteRange chunk{begin, end_of_chunk(bytes, begin)};
@@ -96,7 +96,7 @@ class PrependNormalizer final : public Normalizer {
     if (text.empty())
       return text;
     const uint32_t begin = text.origin(0).begin;
-    AlignedText result;
+    AlignedText result = text.successor();
     result.reserve(prefix_.size() + text.size());
     result.append(prefix_, {begin, begin});
     result.append(text, {0, text.size()});
@@ -116,7 +116,7 @@ class ReplaceNormalizer final : public Normalizer {
     const std::vector<ByteRange> matches = pattern_.find_all(text.text());
     if (matches.empty())
       return text;
-    AlignedText result;
+    AlignedText result = text.successor();
     result.reserve(text.size());
     uint32_t done = 0;
     for (const ByteRange& match : matches) {
@@ -154,7 +154,7 @@ class StripNormalizer final : public Normalizer {
       kept.begin += code_point_at(bytes, kept.begin).size;
     while (right_ && !kept.empty() && is_whitespace(last_code_point(kept.of(bytes)).value))
       kept.end -= last_code_point(kept.of(bytes)).size;
-    AlignedText result;
+    AlignedText result = text.successor();
     result.append(text, kept);
     return result;
   }
@@ -172,7 +172,7 @@ class CharsmapNormalizer final : public Normalizer {
 
   AlignedText apply(AlignedText text) const override {
     const std::string_view bytes = text.text();
-    AlignedText result;
+    AlignedText result = text.successor();
     result.reserve(text.size());
     for (ByteRange whole; whole.end < text.size();) {
       whole = {whole.end, end_of_grapheme(bytes, whole.end)};
@@ -304,7 +304,7 @@ std::unique_ptr<Normalizer> read_normalizer(const io::JsonObject& parent, std::s
 }
 
 AlignedText spelled_in_byte_alphabet(const AlignedText& text) {
-  AlignedText result;
+  AlignedText result = text.successor();
   result.reserve(text.size() + text.size() / 2);
   for (uint32_t i = 0; i < text.size(); ++i)
     result.append(letter_of_byte(static_cast<unsigned char>(text.text()[i])), text.origin(i));

@@ -163,7 +163,7 @@ SplitPreTokenizer::Find stretches_of(int64_t length) {
 /// The pieces in a new text; `add` appends what becomes of each.
 Pieces rewritten(const Pieces& input,
                  const std::function<void(AlignedText& out, ByteRange piece)>& add) {
-  Pieces result;
+  Pieces result{input.text.successor(), {}};
   result.text.reserve(input.text.size());
   for (const ByteRange& piece : input.pieces) {
     const uint32_t begin = result.text.size();

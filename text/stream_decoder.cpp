@@ -1,6 +1,12 @@
 #include "graft/text/stream_decoder.h"
 
 namespace graft::text {
+namespace {
+
+/// More tokens than this do not wait for a character: their bytes are none.
+constexpr size_t most_waiting = 32;
+
+}  // namespace
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
     : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
@@ -15,13 +21,28 @@ std::string StreamDecoder::push(int64_t id) {
   if (tokenizer_.is_byte_token(id))
     return {};
   const std::string text = text_of_window();
-  if (text.ends_with("\uFFFD") || text.size() <= given_text_.size() ||
-      !text.starts_with(given_text_))
+  if (text.size() <= given_text_.size() || !text.starts_with(given_text_))
     return {};
+  if (!text.ends_with("\uFFFD"))
+    return give(window_.size(), text);
+  if (window_.size() - given_tokens_ < most_waiting)
+    return {};
+  // A character takes four bytes at most: what stands before the last four tokens is certain where
+  // it is the same without them.
+  for (size_t tokens = window_.size() - 4; tokens > window_.size() - 8; --tokens) {
+    const std::string first =
+        tokenizer_.decode(std::span(window_).first(tokens), skip_special_tokens_);
+    if (first.size() >= given_text_.size() && text.starts_with(first))
+      return give(tokens, first);
+  }
+  return {};
+}
+
+std::string StreamDecoder::give(size_t tokens, const std::string& text) {
   std::string fresh = text.substr(given_text_.size());
   window_.erase(window_.begin(), window_.begin() + static_cast<int64_t>(given_tokens_));
-  given_tokens_ = window_.size();
-  given_text_ = text_of_window();
+  given_tokens_ = tokens - given_tokens_;
+  given_text_ = tokenizer_.decode(std::span(window_).first(given_tokens_), skip_special_tokens_);
   return fresh;
 }
 

@@ -21,6 +21,8 @@ class StreamDecoder {
 
  private:
   std::string text_of_window() const;
+  /// Gives out what `text`, that of the first `tokens` of the window, has more than given_text_.
+  std::string give(size_t tokens, const std::string& text);
 
   const Tokenizer& tokenizer_;
   bool skip_special_tokens_;

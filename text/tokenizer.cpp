@@ -34,7 +34,7 @@ Encoding Tokenizer::encode_with_offsets(std::string_view text, const EncodeOptio
     put_in(parts_->frame.prefix, 0);
   for (const auto& [token, range] : parts_->plain_tokens.split(text)) {
     if (token == nullptr) {
-      encode_segment(text, range, out);
+      parts_->blame([&] { encode_segment(text, range, out); });
       continue;
     }
     out.ids.push_back(token->id);
@@ -72,16 +72,11 @@ void Tokenizer::encode_segment(std::string_view input, ByteRange segment, Encodi
       out.offsets.push_back(text.origin_of(range));
       continue;
     }
-    AlignedText part;
+    AlignedText part = text.successor();
     part.append(text, range);
     Pieces pieces{std::move(part), {{0, range.size()}}};
-    if (parts.pre_tokenizer) {
-      try {
-        pieces = parts.pre_tokenizer->apply(std::move(pieces));
-      } catch (const ConfigError& error) {
-        throw FormatError(parts.source, -1, error.what());
-      }
-    }
+    if (parts.pre_tokenizer)
+      pieces = parts.pre_tokenizer->apply(std::move(pieces));
     tokens.clear();
     parts.bpe.encode(pieces.text.text(), pieces.pieces, tokens);
     for (const BpeToken& token : tokens) {
@@ -102,8 +97,10 @@ std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_to
       tokens.push_back(*token);
   }
   std::string text;
-  for (const std::string& piece : parts_->decoder->apply(std::move(tokens)))
-    text += piece;
+  parts_->blame([&] {
+    for (const std::string& piece : parts_->decoder->apply(std::move(tokens)))
+      text += piece;
+  });
   return text;
 }
 

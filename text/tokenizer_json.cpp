@@ -12,6 +12,10 @@ namespace {
 
 // The largest tokenizers of today have 35 MB.
 constexpr io::JsonLimits limits{.max_bytes = int64_t{256} << 20};
+// What is not vocabulary or merges is a tree, whose values take fifty bytes each. Tokenizers with
+// ten thousand added tokens have a hundred thousand.
+constexpr int64_t max_values = 4'000'000;
+constexpr int64_t max_stages = 256;  // each of which every text goes through
 constexpr std::string_view stages[] = {"normalizer", "pre_tokenizer", "post_processor", "decoder"};
 
 /// Takes the vocabulary and the merges into plain lists, which as a tree would need many times the
@@ -114,6 +118,8 @@ class TokenizerJsonReader final : public io::JsonHandler {
   /// Pointers to open containers stay valid: a parent grows only while none of its children is
   /// open.
   io::Json* add(io::Json value) {
+    if (++values_ > max_values)
+      fail(concat("more than ", max_values, " values beside the vocabulary and the merges"));
     if (open_.empty()) {
       tree_ = std::move(value);
       return &tree_;
@@ -149,6 +155,7 @@ class TokenizerJsonReader final : public io::JsonHandler {
   const io::Json* model_ = nullptr;
   std::string key_;
   Part part_ = Part::tree;
+  int64_t values_ = 0;
   int depth_ = 0;  // of the containers that are open within the part
   std::string token_;
   std::vector<std::string> pair_;
@@ -181,6 +188,15 @@ AddedToken read_added_token(const io::JsonObject& token) {
   result.special = token.boolean_or("special", false);
   result.normalized = token.boolean_or("normalized", !result.special);
   return result;
+}
+
+/// Stages of a pipeline, and whatever else in it has a type.
+int64_t count_stages(const io::Json& json) {
+  int64_t count = json.is_object() && json.contains("type") ? 1 : 0;
+  for (const io::Json& inner : json)
+    if (inner.is_structured())
+      count += count_stages(inner);
+  return count;
 }
 
 std::string json_text(std::string_view text) {
@@ -237,6 +253,9 @@ TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path) {
   for (const std::string_view stage : stages)
     if (root.has(stage))
       pipeline[std::string(stage)] = root.value(stage);
+  if (count_stages(pipeline) > max_stages)
+    throw FormatError(definition.file, -1,
+                      concat("a pipeline of more than ", max_stages, " stages"));
   definition.pipeline = io::to_text(pipeline);
   return definition;
 }

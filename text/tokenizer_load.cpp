@@ -80,25 +80,25 @@ void Tokenizer::Parts::add_tokens(const std::vector<AddedToken>& tokens) {
 }
 
 void Tokenizer::Parts::add_token(const AddedToken& token) {
-  if (token.content.empty() || token.content.size() > AddedTokenFinder::max_length)
-    throw FormatError(source, -1,
-                      concat("added token ", token.id, " has ", token.content.size(),
-                             " bytes, expected 1 to ", AddedTokenFinder::max_length));
+  if (token.content.empty())
+    throw FormatError(source, -1, concat("added token ", token.id, " is empty"));
   if (!added_ids.emplace(token.content, token.id).second)
     throw FormatError(source, -1, concat("added token '", token.content, "' is there twice"));
   Added& added = added_by_id[token.id];
   added = {token, token.content};
   id_limit = std::max(id_limit, token.id + 1);
   if (!token.normalized) {
-    plain_tokens.add(token.content, added.token);
+    blame([&] { plain_tokens.add(token.content, added.token); });
     return;
   }
   if (normalizer) {
     const ByteRange all{0, static_cast<uint32_t>(token.content.size())};
-    added.normalized_content = normalizer->apply(AlignedText(token.content, all)).text();
+    blame([&] {
+      added.normalized_content = normalizer->apply(AlignedText(token.content, all)).text();
+    });
   }
   if (!added.normalized_content.empty())
-    normalized_tokens.add(added.normalized_content, added.token);
+    blame([&] { normalized_tokens.add(added.normalized_content, added.token); });
 }
 
 std::optional<int64_t> Tokenizer::Parts::find(std::string_view token) const {

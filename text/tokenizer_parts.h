@@ -35,6 +35,17 @@ struct Tokenizer::Parts {
   /// reference goes by the text too: a special token that normalisation changes is not left out.
   bool is_special(const std::string& text) const;
 
+  /// Runs the tokenizer's stages. What they cannot do to a text is said of the file: a pattern
+  /// that takes too many steps, say.
+  template <class Action>
+  void blame(const Action& action) const {
+    try {
+      action();
+    } catch (const ConfigError& error) {
+      throw FormatError(source, -1, error.what());
+    }
+  }
+
   std::string source;
   TokenizerSettings settings;
   Bpe bpe;

@@ -1,9 +1,11 @@
 #include "graft/text/unicode.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <utf8proc.h>
+#include <vector>
 
 #include "graft/tensor/error.h"
 #include "graft/text/unicode_additions.h"
@@ -171,12 +173,55 @@ void append_lowercase(std::string& text, char32_t code_point) {
                 static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code_point))));
 }
 
+namespace {
+
+/// The library puts marks into their order by exchanging neighbours, which takes quadratic time on
+/// a hostile text. Longer texts than this are decomposed and put into order before it sees them.
+constexpr size_t max_unordered = 256;
+
+std::string in_canonical_order(std::string_view text, int options) {
+  std::vector<utf8proc_int32_t> characters;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint character = code_point_at(text, at);
+    at += character.size;
+    std::array<utf8proc_int32_t, 32> parts{};  // of a character there are at most 18
+    int unused = 0;
+    const auto count = utf8proc_decompose_char(
+        static_cast<utf8proc_int32_t>(character.value), parts.data(),
+        static_cast<utf8proc_ssize_t>(parts.size()),
+        static_cast<utf8proc_option_t>(options | UTF8PROC_DECOMPOSE), &unused);
+    GRAFT_CHECK(count >= 0 && count <= static_cast<utf8proc_ssize_t>(parts.size()), OutOfMemory,
+                "normalized: a character with ", count, " parts");
+    characters.insert(characters.end(), parts.begin(), parts.begin() + count);
+  }
+  const auto order = [](utf8proc_int32_t character) {
+    return utf8proc_get_property(character)->combining_class;
+  };
+  for (auto begin = characters.begin(); begin != characters.end();) {
+    const auto end = std::find_if(begin, characters.end(),
+                                  [&](auto character) { return order(character) == 0; });
+    std::stable_sort(begin, end, [&](auto a, auto b) { return order(a) < order(b); });
+    begin = end == characters.end() ? end : end + 1;
+  }
+  std::string result;
+  for (const utf8proc_int32_t character : characters)
+    append_utf8(result, static_cast<char32_t>(character));
+  return result;
+}
+
+}  // namespace
+
 std::string normalized(std::string_view text, NormalForm form) {
   int options = UTF8PROC_STABLE;
-  options |=
-      form == NormalForm::nfc || form == NormalForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == NormalForm::nfkc || form == NormalForm::nfkd)
     options |= UTF8PROC_COMPAT;
+  std::string ordered;
+  if (text.size() > max_unordered) {
+    ordered = in_canonical_order(text, options);
+    text = ordered;
+  }
+  options |=
+      form == NormalForm::nfc || form == NormalForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   utf8proc_uint8_t* raw = nullptr;
   const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
                                              static_cast<utf8proc_ssize_t>(text.size()), &raw,

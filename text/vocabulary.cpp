@@ -14,6 +14,10 @@ Vocabulary::Vocabulary(std::vector<std::pair<std::string, int64_t>> tokens, std:
                         concat("token '", token, "' has id ", id, ", expected 0 to ", max_ids - 1));
     limit = std::max(limit, id + 1);
   }
+  if (limit - static_cast<int64_t>(tokens.size()) > max_gaps)
+    throw FormatError(
+        file, -1,
+        concat("ids go up to ", limit - 1, ", but there are only ", tokens.size(), " tokens"));
   tokens_.resize(static_cast<size_t>(limit));
   std::vector<bool> taken(static_cast<size_t>(limit));
   ids_.reserve(tokens.size());

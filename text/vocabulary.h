@@ -15,10 +15,11 @@ class Vocabulary {
   static constexpr int32_t none = -1;
   /// Ids lie below this; it bounds the memory that a hostile file can ask for.
   static constexpr int64_t max_ids = int64_t{1} << 24;
+  static constexpr int64_t max_gaps = int64_t{1} << 20;
 
   Vocabulary() = default;
-  /// Throws FormatError, naming `file`, where an id or a token stands twice or an id is not in
-  /// [0, max_ids).
+  /// Throws FormatError, naming `file`, where an id or a token stands twice, an id is not in
+  /// [0, max_ids), or more than max_gaps ids have no token.
   Vocabulary(std::vector<std::pair<std::string, int64_t>> tokens, std::string_view file);
   Vocabulary(Vocabulary&&) = default;
   Vocabulary& operator=(Vocabulary&&) = default;

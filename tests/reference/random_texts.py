@@ -104,8 +104,8 @@ class RandomTexts:
         return self.random.choice(["", "", " ", "  ", "\n", "x"]) + token + self.random.choice(["", "", " ", "y"])
 
     def repeated(self):
-        unit = self.random.choice(["a", "ab", " ", "é", "漢", "=", "-", ".", "👍", "\u0301", "0", "\n", "aA"])
-        return unit * self.random.randint(2, 40)
+        unit = self.random.choice(["a", "ab", " ", "é", "漢", "=", "-", ".", "👍", "\u0301\u0323", "0", "\n", "aA"])
+        return unit * self.random.randint(2, self.random.choice([40, 40, 40, 200]))
 
     def digits(self):
         return self.some(lambda: self.random.choice("0123456789.,-٣७１½²"), 1, 12)
