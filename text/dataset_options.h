@@ -27,6 +27,8 @@ struct DatasetOptions {
   /// An object of what the chat template is given besides, such as {"enable_thinking": false}, or
   /// null for nothing.
   std::shared_ptr<const io::Json> template_variables = nullptr;
+  /// A ConfigError for records that go through no chat template.
+  bool needs_template = false;
   /// Names of a file's own keys by the names graft knows: {"prompt", "query"}.
   std::map<std::string, std::string> columns = {};
   /// Ids lie below this; 0 = the tokenizer's vocabulary.

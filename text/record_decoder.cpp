@@ -66,6 +66,10 @@ RecordDecoder::RecordDecoder(const RecordReader& file, const Record& first,
     chat_ = std::make_unique<const Chat>(*tokenizer_, options_.template_variables != nullptr
                                                           ? *options_.template_variables
                                                           : io::Json::object());
+  GRAFT_CHECK(chat_ != nullptr || !options_.needs_template, ConfigError, "data: ", file_, " has ",
+              name_of(format_),
+              " records, which go through no chat template; leave --chat-template and "
+              "--chat-template-kwargs out");
   if (options_.vocab_size == 0 && tokenizer_ != nullptr)
     options_.vocab_size = tokenizer_->vocab_size();
   builder_ = std::make_unique<const SampleBuilder>(
