@@ -300,7 +300,6 @@ TEST_CASE("bad flags: what this version does not do is refused by name") {
   check_refused(scratch, with(run, "--optim", "adamw8bit"), 2, {"adamw8bit", "adamw"});
   check_refused(scratch, with(run, "--init-lora-weights", "pissa"), 2, {"pissa"});
   check_refused(scratch, joined(run, {"--use-dora"}), 2, {"--use-dora"});
-  check_refused(scratch, joined(run, {"--packing"}), 2, {"--packing"});
   check_refused(scratch, joined(run, {"--adapter", "a", "--adapter", "b"}), 2, {"--adapter"});
 }
 
