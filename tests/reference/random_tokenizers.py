@@ -12,6 +12,22 @@ from tokenizers import pre_tokenizers, trainers
 
 BEHAVIORS = ["removed", "isolated", "contiguous", "merged_with_previous", "merged_with_next"]
 PATTERNS = ["a", "", " ", "the", Regex(r"\s+"), Regex("(?=[A-Z])"), Regex(r"\p{N}{1,3}|\p{L}+| ?[^\s\p{L}\p{N}]+")]
+# How published models split: GPT-4, GPT-4o, Llama 3, Qwen2, Qwen3.5, Mistral's Tekken, DeepSeek, BLOOM, Falcon.
+PUBLISHED = [
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+    "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+    "[一-龥ࠀ-一가-퟿]+", r"\s?\p{P}+", r"\s+$", r" ?[^(\s|.,!?…。，、।۔،)]+", "[0-9][0-9][0-9]",
+]  # fmt: skip
 SCHEMES = ["always", "first", "never"]
 
 
@@ -66,6 +82,7 @@ def all_pre_tokenizers():
         *(p.Metaspace(prepend_scheme=a, split=b) for a in SCHEMES for b in (False, True)),
         p.Metaspace("_"), *(p.Punctuation(b) for b in BEHAVIORS),
         *(p.Split(pattern, behavior, invert) for pattern, behavior, invert in splits),
+        *(p.Sequence([p.Split(Regex(r), "isolated"), p.ByteLevel(False, use_regex=False)]) for r in PUBLISHED),
         p.Sequence([p.WhitespaceSplit(), p.Punctuation(), p.ByteLevel(True, use_regex=False)]),
         p.Sequence([p.Digits(True), p.Split(" ", "merged_with_next"), p.Metaspace()]),
     ]  # fmt: skip
