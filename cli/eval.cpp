@@ -110,7 +110,8 @@ ExitCode run_eval(Arguments arguments) {
   GRAFT_CHECK(!values.compare_base || !values.model.adapters.empty(), ConfigError,
               "eval: --compare-base compares an adapter with its base; give --adapter");
   apply_model_flags(flags, values.model);
-  const std::optional<text::Tokenizer> tokenizer = load_tokenizer(values.model.model);
+  const std::optional<text::Tokenizer> tokenizer =
+      load_tokenizer(values.model.model, values.data.chat_template);
   const LoadedModel loaded = load_model(values.model);
   const fs::path path = values.data.path;
   const bool only_test = !text::find_data_file(path, text::DataPart::valid) &&

@@ -88,7 +88,7 @@ text::Samples TrainSetup::validation() const {
 TrainSetup prepare_training(const TrainFlags& flags) {
   TrainSetup setup;
   setup.description = models::describe(flags.model.model);
-  if (auto tokenizer = load_tokenizer(flags.model.model))
+  if (auto tokenizer = load_tokenizer(flags.model.model, flags.data.chat_template))
     setup.tokenizer = std::make_unique<const text::Tokenizer>(std::move(*tokenizer));
   read_data(flags, setup);
   warn_of_long_samples(flags, setup);

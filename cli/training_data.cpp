@@ -88,6 +88,7 @@ text::DatasetOptions dataset_options(const DataFlags& flags, int64_t vocab_size)
           .overlong = overlong(flags.overlong),
           .raw = flags.raw,
           .template_variables = template_variables(flags.chat_template),
+          .needs_template = flags.chat_template.any(),
           .columns = columns(flags.columns),
           .vocab_size = vocab_size};
 }
