@@ -11,6 +11,7 @@ import json
 import chat_cases
 import chat_snippets
 import recording
+from gguf import GGUFReader
 
 
 def fnv1a(data):
@@ -47,15 +48,12 @@ def published(arguments):
         template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
         if isinstance(template, str):
             yield str(path.relative_to(arguments.data)), template
-    if arguments.model_file:
-        from gguf import GGUFReader
-
-        field = GGUFReader(arguments.model_file).get_field("tokenizer.chat_template")
-        yield "smollm2.gguf", bytes(field.parts[field.data[0]]).decode("utf-8")
+    field = GGUFReader(arguments.model_file).get_field("tokenizer.chat_template")
+    yield "smollm2.gguf", bytes(field.parts[field.data[0]]).decode("utf-8")
 
 
 def main():
-    arguments = recording.start(__doc__)
+    arguments = recording.start(__doc__, reads=("data", "model_file"))
     conversation = chat_cases.CASES[4]["messages"]
     record = {
         "versions": recording.versions("jinja2", "transformers"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recording import start, versions, write_json, write_tensors
 
-arguments = start(__doc__)
+arguments = start(__doc__, reads=("data",))
 
 import torch  # noqa: E402
 from peft import LoraConfig, PeftModel  # noqa: E402

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recording import start, versions, write_json, write_tensors
 
-arguments = start(__doc__)
+arguments = start(__doc__, reads=("data",))
 
 import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402

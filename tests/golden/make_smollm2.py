@@ -6,7 +6,7 @@ back into Hugging Face's order by the formula written here. See README.md for th
 
 from recording import start, versions, write_json, write_tensors
 
-arguments = start(__doc__)
+arguments = start(__doc__, reads=("data", "model_file"))
 
 import gguf  # noqa: E402
 import torch  # noqa: E402
@@ -114,8 +114,6 @@ def answer(model, tokenizer, name):
 
 def main():
     path = arguments.model_file
-    if path is None:
-        raise SystemExit("make_smollm2.py: give --model-file, or set GRAFT_SMOLLM2_GGUF")
     source = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
     model = AutoModelForCausalLM.from_pretrained(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recording import start, versions, write_json
 
-arguments = start(__doc__)
+arguments = start(__doc__, reads=("data",))
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers  # noqa: E402
 from tokenizers import pre_tokenizers, processors, trainers  # noqa: E402

@@ -13,13 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+INPUTS = {"data": "GRAFT_TEST_DATA", "model_file": "GRAFT_SMOLLM2_GGUF"}  # and their variables
 
 
-def start(description):
-    """Parses --out and --data, makes the run repeatable and enters the output folder.
+def start(description, reads=()):
+    """Parses the command line, makes the run repeatable and enters the output folder.
 
-    Returns the arguments. PEFT writes target_modules in the order of a Python set, so the script
-    starts itself again where the hash seed is not fixed.
+    Returns the arguments. `reads` names those of "data" and "model_file" that the script reads: it
+    ends with exit code 2 where one of them is missing, because a golden file made without it would
+    lack a part silently. Those it does not name are accepted and cannot be read.
+    PEFT writes target_modules in the order of a Python set, so the script starts itself again where
+    the hash seed is not fixed.
     """
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
@@ -39,9 +43,16 @@ def start(description):
         help="SmolLM2-135M-Instruct as GGUF (default: $GRAFT_SMOLLM2_GGUF)",
     )
     arguments = parser.parse_args()
-    arguments.data = arguments.data.resolve()
-    if arguments.model_file:
-        arguments.model_file = arguments.model_file.resolve()
+    for name, variable in INPUTS.items():
+        path = getattr(arguments, name)
+        if name not in reads:
+            delattr(arguments, name)
+        elif path is None or not path.exists():
+            flag = "--" + name.replace("_", "-")
+            found = "which was not given" if path is None else f"but {path} does not exist"
+            parser.error(f"this script reads {flag} (or ${variable}), {found}")
+        else:
+            setattr(arguments, name, path.resolve())
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.chdir(arguments.out)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,6 +1,7 @@
 """Makes the golden files again in a temporary folder and compares them with the committed ones."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,9 +107,29 @@ def scripts():
     return sorted((path.name for path in GOLDEN.glob("make_*.py")), key=lambda n: (n != FIRST, n))
 
 
+def reads_model(name):
+    return "model_file" in (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def run_without_model(name, folder):
+    """Fails unless the script refuses to run without SmolLM2's file and writes nothing."""
+    environment = {key: os.environ[key] for key in os.environ if key != "GRAFT_SMOLLM2_GGUF"}
+    done = subprocess.run(
+        [sys.executable, str(GOLDEN / name), "--out", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 2 or "--model-file" not in done.stderr:
+        raise Failure(f"{name}: exit code {done.returncode}, stderr {done.stderr[-500:]!r}")
+    if folder.exists():
+        raise Failure(f"{name} wrote into {folder}")
+
+
 def run_script(options, name, folder):
     """Runs one script into `folder`; returns the files it made."""
-    if "model_file" in (GOLDEN / name).read_text(encoding="utf-8"):
+    if reads_model(name):
         require_smollm2(options)
     if not options.data.exists():
         raise Skip(f"{options.data} is missing")
@@ -150,6 +171,9 @@ def main():
                 made = run_script(options, name, folder)
                 compare_made(made, folder)
                 notes.append(f"{len(made)} files agree")
+        with report.check("scripts that read SmolLM2 do not run without it"):
+            for name in filter(reads_model, scripts()):
+                run_without_model(name, folder / "without_model")
         with report.check("every committed file is made by a script"):
             missing = sorted(str(path) for path in committed_files() - files_in(folder))
             if missing and report.skipped + report.failed:
