@@ -17,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("exam
 FLAG = re.compile(r"--[a-z][a-z0-9_-]*")
 # Files of the project in `code`, and of links [text](file).
 NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*\w)`|\]\((?!http)([^)#\s]+)\)")
-NOT_IN_THE_TREE = ("build/", "checkpoints/", "my-adapter/")
+NOT_IN_THE_TREE = ("additional_chat_templates/", "build/", "checkpoints/", "my-adapter/")
 
 
 def graft(*words):
