@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "graft/quant/gguf_block_types.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::quant {
@@ -15,27 +16,6 @@ static_assert(std::endian::native == std::endian::little, "blocks are little-end
 // Numbers of one work item of a thread: some tens of microseconds.
 constexpr int64_t grain_elements = 1 << 15;
 
-// The blocks as ggml stores them: 32 numbers each, scales in half precision.
-struct Q4_0 {
-  uint16_t scale;
-  uint8_t codes[16];  // low nibbles are the numbers 0 to 15, high nibbles 16 to 31
-};
-struct Q4_1 {
-  uint16_t scale, minimum;
-  uint8_t codes[16];
-};
-struct Q8_0 {
-  uint16_t scale;
-  int8_t codes[32];
-};
-static_assert(sizeof(Q4_0) == 18 && sizeof(Q4_1) == 20 && sizeof(Q8_0) == 34);
-
-float half(uint16_t bits) {
-  f16 value;
-  value.bits = bits;
-  return static_cast<float>(value);
-}
-
 void decode(const float& block, float* y) {
   *y = block;
 }
@@ -44,29 +24,6 @@ void decode(const f16& block, float* y) {
 }
 void decode(const bf16& block, float* y) {
   *y = static_cast<float>(block);
-}
-
-void decode(const Q4_0& block, float* y) {
-  const float scale = half(block.scale);
-  for (int i = 0; i < 16; ++i) {
-    y[i] = scale * static_cast<float>((block.codes[i] & 15) - 8);
-    y[i + 16] = scale * static_cast<float>((block.codes[i] >> 4) - 8);
-  }
-}
-
-void decode(const Q4_1& block, float* y) {
-  const float scale = half(block.scale);
-  const float minimum = half(block.minimum);
-  for (int i = 0; i < 16; ++i) {
-    y[i] = scale * static_cast<float>(block.codes[i] & 15) + minimum;
-    y[i + 16] = scale * static_cast<float>(block.codes[i] >> 4) + minimum;
-  }
-}
-
-void decode(const Q8_0& block, float* y) {
-  const float scale = half(block.scale);
-  for (int i = 0; i < 32; ++i)
-    y[i] = scale * static_cast<float>(block.codes[i]);
 }
 
 /// `count` blocks at `bytes`, which need not be aligned, as numbers at `y`.
@@ -90,10 +47,19 @@ constexpr Format format_of(GgmlType type) {
   return {type, {elements, sizeof(Block)}, decode_run<Block, elements>};
 }
 
-constexpr std::array<Format, 6> formats = {
-    format_of<float, 1>(GgmlType::f32),  format_of<f16, 1>(GgmlType::f16),
-    format_of<bf16, 1>(GgmlType::bf16),  format_of<Q4_0, 32>(GgmlType::q4_0),
-    format_of<Q4_1, 32>(GgmlType::q4_1), format_of<Q8_0, 32>(GgmlType::q8_0)};
+template <class Block>
+constexpr Format format_of(GgmlType type) {
+  return format_of<Block, Block::elements>(type);
+}
+
+constexpr std::array formats = {
+    format_of<float, 1>(GgmlType::f32), format_of<f16, 1>(GgmlType::f16),
+    format_of<bf16, 1>(GgmlType::bf16), format_of<Q4_0>(GgmlType::q4_0),
+    format_of<Q4_1>(GgmlType::q4_1),    format_of<Q5_0>(GgmlType::q5_0),
+    format_of<Q5_1>(GgmlType::q5_1),    format_of<Q8_0>(GgmlType::q8_0),
+    format_of<Q2_K>(GgmlType::q2_k),    format_of<Q3_K>(GgmlType::q3_k),
+    format_of<Q4_K>(GgmlType::q4_k),    format_of<Q5_K>(GgmlType::q5_k),
+    format_of<Q6_K>(GgmlType::q6_k)};
 
 const Format& format_of(uint32_t type) {
   const auto* found = std::ranges::find(formats, static_cast<GgmlType>(type), &Format::type);

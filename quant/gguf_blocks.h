@@ -12,7 +12,21 @@
 namespace graft::quant {
 
 /// The ggml types that can be decoded, with ggml's numbers.
-enum class GgmlType : uint32_t { f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q8_0 = 8, bf16 = 30 };
+enum class GgmlType : uint32_t {
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q4_1 = 3,
+  q5_0 = 6,
+  q5_1 = 7,
+  q8_0 = 8,
+  q2_k = 10,
+  q3_k = 11,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  bf16 = 30
+};
 
 /// ggml's name of a type, e.g. "Q4_K"; "type 77" where it is not one of ggml's.
 std::string ggml_type_name(uint32_t type);

@@ -173,11 +173,11 @@ TEST_CASE("gguf: a tensor of an unknown kind of block is named with its kind") {
   const test::TemporaryFolder folder;
   Conversion conversion(*original);
   test::GgufTensorBytes& norm = conversion.tensors.at(1);
-  norm.type = 12;  // Q4_K: blocks of 256 numbers in 144 bytes
+  norm.type = 23;  // IQ4_XS: blocks of 256 numbers in 136 bytes
   norm.shape = {256};
-  norm.bytes = std::string(144, '\0');
+  norm.bytes = std::string(136, '\0');
   const auto path = conversion.write(folder);
-  check_contains(message_of<FormatError>([&] { models::load(path); }), "Q4_K");
+  check_contains(message_of<FormatError>([&] { models::load(path); }), "IQ4_XS");
 }
 
 }  // namespace graft

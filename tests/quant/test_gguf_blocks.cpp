@@ -39,8 +39,9 @@ Tensor decode(const Reference& reference, const Shape& shape) {
 
 }  // namespace
 
-TEST_CASE("decode_blocks: real Q4_0, Q4_1 and Q8_0 blocks give the gguf package's numbers") {
-  for (const char* name : {"smollm2_q4_0.bin", "smollm2_q4_1.bin", "smollm2_q8_0.bin"}) {
+TEST_CASE("decode_blocks: blocks of a real model give the gguf package's numbers") {
+  for (const char* name : {"smollm2_q4_0.bin", "smollm2_q4_1.bin", "smollm2_q8_0.bin",
+                           "smollm2_q4_k.bin", "smollm2_q6_k.bin"}) {
     CAPTURE(name);
     const Reference golden = reference(name);
     const auto count = static_cast<int64_t>(golden.expected.size());
@@ -52,7 +53,7 @@ TEST_CASE("decode_blocks: real Q4_0, Q4_1 and Q8_0 blocks give the gguf package'
 TEST_CASE("decode_blocks: every decodable type gives the gguf package's f32, bit for bit") {
   const io::GgufFile file(test::golden("small.gguf"));
   const io::SafetensorsFile expected(test::golden("small_gguf.safetensors"));
-  CHECK(expected.names().size() == 6);
+  CHECK(expected.names().size() == 13);
   for (const std::string& name : expected.names()) {
     CAPTURE(name);
     const io::GgufTensor& tensor = file.tensor(name);
@@ -78,10 +79,14 @@ TEST_CASE("decode_blocks: the bits do not depend on the number of threads, nor o
 }
 
 TEST_CASE("decode_blocks: other types are refused by name") {
-  const Reference q4_k = reference("smollm2_q4_k.bin");
-  const std::string message = message_of<DTypeError>([&] { decode(q4_k, {256}); });
-  check_contains(message, "ggml type Q4_K given, one of F32, F16, BF16, Q4_0, Q4_1, Q8_0 expected");
-  check_contains(message_of<DTypeError>([] { block_traits(14); }), "Q6_K given");
+  const io::GgufFile file(test::golden("small.gguf"));
+  const io::GgufTensor& tensor = file.tensor("undecodable");
+  const std::string message =
+      message_of<DTypeError>([&] { decode_blocks(tensor.type, tensor.bytes, tensor.shape); });
+  check_contains(message,
+                 "ggml type IQ4_XS given, one of F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, "
+                 "Q2_K, Q3_K, Q4_K, Q5_K, Q6_K expected");
+  check_contains(message_of<DTypeError>([] { block_traits(15); }), "Q8_K given");
   check_contains(message_of<DTypeError>([] { block_traits(77); }), "type 77 given");
 }
 
@@ -100,8 +105,10 @@ TEST_CASE("decode_blocks: the bytes must be exactly those of the shape") {
 }
 
 TEST_CASE("block_traits: sizes agree with what the container reads by") {
-  for (const GgmlType type : {GgmlType::f32, GgmlType::f16, GgmlType::bf16, GgmlType::q4_0,
-                              GgmlType::q4_1, GgmlType::q8_0}) {
+  for (const GgmlType type :
+       {GgmlType::f32, GgmlType::f16, GgmlType::bf16, GgmlType::q4_0, GgmlType::q4_1,
+        GgmlType::q5_0, GgmlType::q5_1, GgmlType::q8_0, GgmlType::q2_k, GgmlType::q3_k,
+        GgmlType::q4_k, GgmlType::q5_k, GgmlType::q6_k}) {
     const auto number = static_cast<uint32_t>(type);
     CHECK(block_traits(number).elements == io::ggml_block(number).elements);
     CHECK(block_traits(number).bytes == io::ggml_block(number).bytes);
