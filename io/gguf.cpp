@@ -63,8 +63,7 @@ bool within(const std::optional<int64_t>& value, IntegerRange range) {
   return value && range.min <= *value && *value <= range.max;
 }
 
-/// What a value is, for messages.
-std::string described(const GgufValue& value, const std::byte* data) {
+std::string in_words(const GgufValue& value, const std::byte* data) {
   const std::string count =
       value.type == GgufType::array ? concat("an array of ", value.count, " ") : std::string();
   if (value.element == GgufType::text)
@@ -91,10 +90,8 @@ FormatError GgufFile::wrong(std::string_view key, std::string_view expected) con
     return FormatError(
         path(), -1,
         concat("metadata '", key, "' is missing, expected ", expected, suggestion(key, keys_)));
-  return FormatError(
-      path(), static_cast<int64_t>(value->offset),
-      concat("metadata '", key, "' is ", described(*value, file_->bytes().data() + value->offset),
-             ", expected ", expected));
+  return FormatError(path(), static_cast<int64_t>(value->offset),
+                     concat("metadata '", key, "' is ", described(key), ", expected ", expected));
 }
 
 const GgufValue& GgufFile::value(std::string_view key) const {
@@ -102,6 +99,11 @@ const GgufValue& GgufFile::value(std::string_view key) const {
   if (value == nullptr)
     throw wrong(key, "a value");
   return *value;
+}
+
+std::string GgufFile::described(std::string_view key) const {
+  const GgufValue& described = value(key);
+  return in_words(described, file_->bytes().data() + described.offset);
 }
 
 const GgufValue& GgufFile::scalar(std::string_view key, std::string_view expected) const {

@@ -76,6 +76,8 @@ class GgufFile {
   const std::vector<std::string>& keys() const { return keys_; }
   bool has(std::string_view key) const { return find(key) != nullptr; }
   const GgufValue& value(std::string_view key) const;
+  /// What a value is, in words: "3", "a text", "an array of 4 numbers".
+  std::string described(std::string_view key) const;
   /// An integer of any width, or an array of them.
   int64_t integer(std::string_view key, IntegerRange range = {}) const;
   int64_t integer_or(std::string_view key, int64_t fallback, IntegerRange range = {}) const;
