@@ -12,6 +12,8 @@
 
 #include "graft/io/json.h"
 #include "graft/models/decoder_config.h"
+#include "graft/models/gguf_metadata.h"
+#include "graft/models/gguf_names.h"
 
 namespace graft::models {
 
@@ -53,6 +55,10 @@ struct Family {
   std::string_view gguf_architecture{};
   /// Of each head's rows of q and k, GGUF files hold rows i and i + D/2 next to each other.
   bool gguf_interleaves_rotary = false;
+  /// Names in GGUF files that are unlike Llama's.
+  std::span<const GgufName> gguf_names{};
+  /// Reads the metadata of a GGUF file but for the token ids, the vocabulary and the head.
+  void (*read_gguf)(const GgufMetadata& metadata, DecoderConfig& config) = nullptr;
   Design design{};
   ConfigDefaults defaults{};
   KeyNames keys{};

@@ -3,10 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "graft/io/gguf.h"
+#include "graft/io/gguf_model.h"
 #include "graft/io/tensor_source.h"
 #include "graft/models/base_source.h"
 #include "graft/models/family.h"
+#include "graft/models/gguf_config.h"
 #include "graft/models/gguf_source.h"
 #include "graft/models/weights.h"
 
@@ -65,9 +66,9 @@ Checkpoint open_folder(const fs::path& folder) {
 }
 
 Checkpoint open_gguf(const fs::path& path) {
-  auto file = std::make_shared<const io::GgufFile>(path);
-  Checkpoint checkpoint{read_gguf_config(*file), nullptr, "gguf"};
-  checkpoint.tensors = std::make_unique<GgufSource>(std::move(file), checkpoint.config);
+  auto model = std::make_shared<const io::GgufModel>(path);
+  Checkpoint checkpoint{read_gguf_config(*model), nullptr, "gguf"};
+  checkpoint.tensors = std::make_unique<GgufSource>(std::move(model), checkpoint.config);
   return checkpoint;
 }
 

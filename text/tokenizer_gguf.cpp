@@ -52,6 +52,7 @@ constexpr std::array known_pres = {
     llama3("llama-bpe"),
     llama3("llama3"),
     llama3("llama-v3"),
+    BytePre{.name = "dbrx", .cuts = {llama3_pattern}, .words = false},
     BytePre{.name = "qwen2", .cuts = {qwen2_pattern}, .words = false, .nfc = true},
 };
 

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/io/file.h"
-#include "graft/io/gguf.h"
+#include "graft/io/gguf_model.h"
 #include "graft/io/json.h"
 #include "graft/text/chat.h"
 #include "graft/text/tokenizer_parts.h"
@@ -160,7 +160,7 @@ Tokenizer::Tokenizer(TokenizerDefinition definition, TokenizerSettings settings)
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (is_gguf(path))
-    return from_gguf(io::GgufFile(path));
+    return from_gguf(io::GgufModel(path).metadata());
   const std::filesystem::path file =
       std::filesystem::is_directory(path)
           ? find_tokenizer_file(path).value_or(path / tokenizer_files[0])

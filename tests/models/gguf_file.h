@@ -13,8 +13,9 @@
 
 namespace graft::test {
 
-using GgufMetadata =
-    std::vector<std::pair<std::string, std::variant<uint32_t, float, std::string>>>;
+/// A value of metadata: u32, f32, a text or an array of truth values.
+using GgufAny = std::variant<uint32_t, float, std::string, std::vector<bool>>;
+using GgufMetadata = std::vector<std::pair<std::string, GgufAny>>;
 
 /// A tensor with its bytes as the file has them; `type` is ggml's number.
 struct GgufTensorBytes {
@@ -38,7 +39,7 @@ class GgufBuilder {
     put(uint64_t{metadata.size()});
     for (const auto& [key, value] : metadata) {
       put_text(key);
-      constexpr uint32_t types[] = {4, 6, 8};  // u32, f32, text
+      constexpr uint32_t types[] = {4, 6, 8, 9};  // u32, f32, text, array
       put(types[value.index()]);
       std::visit([&](const auto& held) { put_value(held); }, value);
     }
@@ -71,6 +72,12 @@ class GgufBuilder {
     out_ += text;
   }
   void put_value(const std::string& text) { put_text(text); }
+  void put_value(const std::vector<bool>& values) {
+    put(uint32_t{7});
+    put(uint64_t{values.size()});
+    for (const bool value : values)
+      put(static_cast<uint8_t>(value));
+  }
   template <class T>
   void put_value(T value) {
     put(value);

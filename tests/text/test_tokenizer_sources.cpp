@@ -331,7 +331,28 @@ TEST_CASE("GGUF: tokenizers of other kinds are refused by name") {
   other.text("ggml.model", "gpt2").text("ggml.pre", "tekken").texts("ggml.tokens", {"a"});
   check_contains(refusal_of_gguf(other),
                  "tokenizer.ggml.pre is 'tekken', expected one of gpt-2, smollm, starcoder, "
-                 "deepseek-coder, llama-bpe, llama3, llama-v3, qwen2; convert");
+                 "deepseek-coder, llama-bpe, llama3, llama-v3, dbrx, qwen2; convert");
+}
+
+TEST_CASE("GGUF: the pieces of dbrx are Llama 3's, merged from their parts and without bos") {
+  GgufBuilder file;
+  file.text("ggml.model", "gpt2").text("ggml.pre", "dbrx");
+  file.texts("ggml.tokens", {"1", "2", "3", "4", "12", "34", "123", "234", "<s>"});
+  file.texts("ggml.merges", {"1 2", "3 4", "2 34"}).integer("ggml.bos_token_id", 8);
+  const TemporaryFolder folder;
+  write(folder / "model.gguf", file.bytes());
+  const Tokenizer tokenizer = Tokenizer::load(folder / "model.gguf");
+  CHECK(tokenizer.encode("1234") == Ids{4, 2, 3});  // "123" has no merge
+}
+
+TEST_CASE("GGUF: any part of a split model has its tokenizer") {
+  const auto part = [](int number) {
+    const std::string name = "gguf_models/llama3_other-0000" + std::to_string(number);
+    return Tokenizer::load(test::golden(name + "-of-00003.gguf"));
+  };
+  const Ids ids = part(1).encode("the ab");
+  CHECK(ids.front() == 1);  // bos
+  CHECK(part(3).encode("the ab") == ids);
 }
 
 TEST_CASE("GGUF: lists that do not fit each other are refused") {
