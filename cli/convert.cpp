@@ -46,7 +46,7 @@ bool is_part_of_model(std::string_view name) {
 }
 
 void convert(const ConvertFlags& values) {
-  const OutPolicy policy = values.overwrite ? OutPolicy::replace_files : OutPolicy::must_be_empty;
+  const OutPolicy policy = values.overwrite ? OutPolicy::replace_files : OutPolicy::no_files;
   check_out_folder(values.out, policy, {values.from});
   const DType dtype = dtype_named(values.dtype);
   const int64_t parameters = models::describe(values.from).parameters;

@@ -277,8 +277,13 @@ const Flags::Flag* Flags::rival_of(const Flag& flag) const {
 }
 
 void Flags::check_rivals() const {
+  // A switch that is off wants nothing: a run's own settings say so of every switch.
+  const auto wants = [this](std::string_view name) {
+    const Flag& flag = *find(name);
+    return flag.is_given && !(flag.is_switch && flag.show() == false);
+  };
   for (const auto& [a, b] : rivals_)
-    GRAFT_CHECK(!given(a) || !given(b), ConfigError, verb_, ": --", a, " and --", b,
+    GRAFT_CHECK(!wants(a) || !wants(b), ConfigError, verb_, ": --", a, " and --", b,
                 " are both given; give one of them");
 }
 

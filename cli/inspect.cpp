@@ -58,7 +58,7 @@ ExitCode run_inspect(Arguments arguments) {
   bool as_json = false;
   Flags flags("inspect",
               "Says what a model, adapter, data set, checkpoint or safetensors file holds, and "
-              "checks it on the way. Weights are not computed with.");
+              "checks it on the way. No model is run.");
   flags.positional("PATH", path, "a folder, or a .gguf, .safetensors, .jsonl, .json or .txt file");
   flags.add("model", model, "DIR|FILE.gguf", "count the tokens of a data set with its tokenizer");
   flags.add("json", as_json, "print one JSON object");

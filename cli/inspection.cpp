@@ -133,7 +133,7 @@ Inspection inspect_model(const fs::path& path) {
       {"parameters", grouped(model.parameters)},
       {"layers", grouped(info.layers)},
       {"hidden size", grouped(info.hidden_size) + ", MLP " + grouped(info.intermediate_size)},
-      {"heads", grouped(info.heads) + " of " + grouped(info.head_dim) + ", " +
+      {"heads", grouped(info.heads) + " of size " + grouped(info.head_dim) + ", " +
                     grouped(info.kv_heads) + " for keys and values"},
       {"vocabulary", grouped(info.vocab_size) +
                          (info.tied_head ? ", the head shares the embedding" : ", own head")},

@@ -93,10 +93,12 @@ void check_out_folder(const fs::path& folder, OutPolicy policy,
   GRAFT_CHECK(fs::is_directory(folder), ConfigError, "--out ", folder.string(),
               " is a file, expected a folder");
   const std::vector<std::string> names = names_in(folder);
-  GRAFT_CHECK(policy != OutPolicy::must_be_empty || names.empty(), ConfigError, "--out ",
-              folder.string(), " is not empty (", shortened(names),
-              "); choose another folder, or add --resume to continue the run in it or --overwrite "
-              "to replace it");
+  const bool is_for_files = policy == OutPolicy::no_files;
+  GRAFT_CHECK((policy != OutPolicy::must_be_empty && !is_for_files) || names.empty(), ConfigError,
+              "--out ", folder.string(), " is not empty (", shortened(names),
+              "); choose another folder, or add ",
+              is_for_files ? "--overwrite to replace the model in it; other files stay"
+                           : "--resume to continue the run in it or --overwrite to replace it");
   const bool is_for_runs = policy == OutPolicy::resume || policy == OutPolicy::overwrite;
   GRAFT_CHECK(!is_for_runs || names.empty() || holds_run(folder), ConfigError, "--out ",
               folder.string(), " holds no run of graft (", shortened(names),

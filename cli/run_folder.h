@@ -9,8 +9,9 @@ namespace graft::cli {
 
 /// What the flags say about a folder that holds something already.
 /// `replace_files` is for what is no run: files of the names that are written are replaced, and
-/// nothing is removed beforehand. `resume` and `overwrite` refuse a folder that no run wrote.
-enum class OutPolicy { must_be_empty, resume, overwrite, replace_files };
+/// nothing is removed beforehand; `no_files` is the same without leave to replace them. `resume` and
+/// `overwrite` refuse a folder that no run wrote, `must_be_empty` names those two.
+enum class OutPolicy { must_be_empty, resume, overwrite, no_files, replace_files };
 
 /// Throws ConfigError where the folder may not be used as the policy says, or where it holds or is
 /// one of `inputs` (model, data, adapter), which a run must not write over. Changes nothing.

@@ -62,13 +62,26 @@ std::string absolute_path(const std::string& path) {
   return std::filesystem::exists(path) ? std::filesystem::absolute(path).string() : path;
 }
 
-io::Json with_absolute_paths(io::Json settings) {
+/// --chat-template with the path of the file whose template was taken; a template's name stays.
+std::string absolute_template(const std::string& text, const text::Tokenizer* tokenizer) {
+  std::error_code unknown;
+  if (tokenizer == nullptr || !std::filesystem::is_regular_file(text, unknown))
+    return text;
+  const std::string& taken = tokenizer->chat_templates().at("default");
+  const bool is_taken = std::filesystem::file_size(text, unknown) == taken.size() &&
+                        io::read_file(text, std::ssize(taken)) == taken;
+  return is_taken ? absolute_path(text) : text;
+}
+
+io::Json with_absolute_paths(io::Json settings, const text::Tokenizer* tokenizer) {
   for (const char* name : {"model", "data", "val-data", "out"})
     if (settings[name].is_string())
       settings[name] = absolute_path(settings[name]);
   for (const char* name : {"adapter", "plugin"})
     for (io::Json& text : settings[name])
       text = absolute_path(text);
+  if (io::Json& text = settings["chat-template"]; text.is_string())
+    text = absolute_template(text, tokenizer);
   return settings;
 }
 
@@ -176,7 +189,7 @@ void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFl
   io::write_file_atomically(folder / "run.json", io::to_text(json) + "\n");
   io::write_file_atomically(folder / "run.toml",
                             "# graft train --config run.toml repeats this run\n" +
-                                to_toml(with_absolute_paths(flags.resolved())));
+                                to_toml(with_absolute_paths(flags.resolved(), setup.tokenizer.get())));
 }
 
 std::optional<train::Evaluation> recorded_validation_before(const std::filesystem::path& folder) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -163,6 +164,20 @@ std::string shown(std::string_view text) {
       result += text[i];
   }
   return result;
+}
+
+std::string shell_word(std::string_view text) {
+  const std::string word = shown(text);
+  constexpr std::string_view harmless = "_@%+=:,./-";
+  const bool is_plain = std::ranges::all_of(word, [&](unsigned char c) {
+    return c >= 0x80 || std::isalnum(c) != 0 || harmless.find(static_cast<char>(c)) != harmless.npos;
+  });
+  if (is_plain && !word.empty())
+    return word;
+  std::string quoted = "'";
+  for (const char c : word)
+    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
 }
 
 std::string table(const std::vector<std::vector<std::string>>& rows, const Terminal& terminal) {

@@ -60,6 +60,9 @@ int display_width(std::string_view text);
 std::vector<std::string> wrapped(std::string_view text, int width);
 /// The text without the control characters that a terminal would obey (from files and models).
 std::string shown(std::string_view text);
+/// The text as one word of a shell command: in single quotes where it has spaces or other
+/// characters that a shell takes for more than letters.
+std::string shell_word(std::string_view text);
 
 /// Rows of as many cells as the first, which is the heading: the first column on the left, the
 /// others on the right. Lines end in newlines and are indented by two.

@@ -205,22 +205,33 @@ ExitCode Training::run() {
   return outcome_.result.end == train::RunEnd::stopped ? interrupted_exit_code() : ExitCode::done;
 }
 
+/// 'graft train --resume --out DIR' is enough: the run's own settings apply.
+void take_up_settings(Flags& flags, const TrainFlags& values) {
+  if (!values.resume)
+    return;
+  flags.require("out", "the folder of the run to continue");
+  const fs::path settings = fs::path(values.out) / "run.toml";
+  const bool is_there = fs::exists(settings);
+  if (is_there && !flags.given("config"))
+    flags.read_config(settings.string());
+  GRAFT_CHECK(is_there || flags.given("data"), ConfigError, "train: --resume finds no run in ",
+              values.out, " (there is no ", settings.string(),
+              "); give the folder of a run, or --model and --data to begin one there");
+}
+
 }  // namespace
 
 ExitCode run_train(Arguments arguments) {
   TrainFlags values;
   Flags flags("train",
-              "Fine-tunes a model on a .jsonl file and writes a LoRA adapter that PEFT loads too "
+              "Fine-tunes a model on a data set and writes a LoRA adapter that PEFT loads too "
               "(or, with --method full, a whole model).");
   add_train_flags(flags, values);
   if (!flags.parse(arguments)) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
   }
-  // 'graft train --resume --out DIR' is enough: the run's own settings apply.
-  const fs::path settings = fs::path(values.out) / "run.toml";
-  if (values.resume && !flags.given("config") && fs::exists(settings))
-    flags.read_config(settings.string());
+  take_up_settings(flags, values);
   if (values.resume && !flags.typed("model"))
     values.model.model = recorded_model_path(values.out, values.model.model);
   use_data_folder(values);

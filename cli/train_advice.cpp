@@ -11,9 +11,10 @@ namespace {
 /// A run of its own that begins with the weights in `folder`.
 std::string train_further(const TrainFlags& values, const std::filesystem::path& folder) {
   const std::string weights =
-      values.is_full() ? concat("--method full --model ", folder.string())
-                       : concat("--model ", values.model.model, " --adapter ", folder.string());
-  return concat("graft train ", weights, " --data ", values.data.path);
+      values.is_full() ? concat("--method full --model ", shell_word(folder.string()))
+                       : concat("--model ", shell_word(values.model.model), " --adapter ",
+                                shell_word(folder.string()));
+  return concat("graft train ", weights, " --data ", shell_word(values.data.path));
 }
 
 std::filesystem::path checkpoint(const TrainFlags& values, int64_t step) {
@@ -48,13 +49,13 @@ std::string after_out_of_memory(const TrainFlags& values, std::optional<int64_t>
   if (!values.gradient_checkpointing)
     return concat(text,
                   "\nTo go on with less memory and the same result:\n  graft train --resume --out ",
-                  values.out, " --gradient-checkpointing");
+                  shell_word(values.out), " --gradient-checkpointing");
   return concat(text, "\nLess memory is needed with ", less, ", in a run of its own:\n  ",
                 train_further(values, checkpoint(values, *saved_step)), " --out ANOTHER");
 }
 
 std::string after_finished(const TrainFlags& values, int64_t step, int64_t total_steps) {
-  const std::string resume = concat("\n  graft train --resume --out ", values.out);
+  const std::string resume = concat("\n  graft train --resume --out ", shell_word(values.out));
   if (step < total_steps)
     return concat("It ended early, for want of a lower validation loss. To go on nevertheless:",
                   resume, " --early-stop ", 2 * values.early_stop, "\n");

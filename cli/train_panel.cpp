@@ -96,10 +96,11 @@ std::string speed_text(const RunOutcome& outcome) {
 
 std::string next_command(const TrainFlags& values, const RunOutcome& outcome) {
   if (outcome.result.end == train::RunEnd::stopped)
-    return "graft train --resume --out " + values.out;
+    return "graft train --resume --out " + shell_word(values.out);
   if (values.is_full())
-    return "graft chat --model " + values.out;
-  return "graft chat --model " + values.model.model + " --adapter " + values.out;
+    return "graft chat --model " + shell_word(values.out);
+  return "graft chat --model " + shell_word(values.model.model) + " --adapter " +
+         shell_word(values.out);
 }
 
 std::string headline(const RunOutcome& outcome) {

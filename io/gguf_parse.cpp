@@ -27,8 +27,9 @@ class Cursor {
   uint64_t offset() const { return at_; }
   uint64_t remaining() const { return bytes_.size() - at_; }
 
-  [[noreturn]] void fail(std::string_view what) const {
-    throw FormatError(file_, static_cast<int64_t>(at_), what);
+  [[noreturn]] void fail(std::string_view what) const { fail_at(at_, what); }
+  [[noreturn]] void fail_at(uint64_t offset, std::string_view what) const {
+    throw FormatError(file_, static_cast<int64_t>(offset), what);
   }
 
   /// Moves over `count` bytes and returns them.
@@ -194,7 +195,7 @@ std::vector<GgufTensor> place_tensors(std::span<const RawTensor> raw, const Mapp
 uint32_t read_version(Cursor& in) {
   const auto magic = in.take(4, "the magic number");
   if (std::memcmp(magic.data(), "GGUF", 4) != 0)
-    in.fail("does not begin with 'GGUF': not a GGUF file");
+    in.fail_at(0, "does not begin with 'GGUF': not a GGUF file");
   const auto version = in.number<uint32_t>("the version");
   if (version != 0 && (version & 0xffffu) == 0)
     in.fail("is written for big-endian machines; convert it with gguf_convert_endian.py");

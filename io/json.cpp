@@ -38,11 +38,15 @@ class CountingIterator {
   int64_t* count_;
 };
 
-/// What nlohmann says, without its exception number.
+/// What nlohmann says, without its exception number and its place: the error has one of its own,
+/// which is that of the file.
 std::string readable(std::string_view what) {
   const size_t bracket = what.find("] ");
   if (what.starts_with('[') && bracket != std::string_view::npos)
     what.remove_prefix(bracket + 2);
+  const size_t colon = what.find(": ");
+  if (what.starts_with("parse error at ") && colon != std::string_view::npos)
+    what.remove_prefix(colon + 2);
   return printable(what);
 }
 

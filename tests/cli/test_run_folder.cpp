@@ -34,6 +34,9 @@ TEST_CASE("out folder: one that is not empty needs --resume or --overwrite") {
   test::check_contains(message, "is not empty (a, b, c and 1 more)");
   test::check_contains(message, "--resume");
   test::check_contains(message, "--overwrite");
+  const std::string no_run = refusal(out, OutPolicy::no_files);
+  test::check_contains(no_run, "add --overwrite to replace the model in it");
+  CHECK(no_run.find("--resume") == std::string::npos);
   for (const OutPolicy policy : {OutPolicy::resume, OutPolicy::overwrite})
     test::check_contains(refusal(out, policy), "holds no run of graft (a, b, c and 1 more)");
   check_out_folder(out, OutPolicy::replace_files, {});

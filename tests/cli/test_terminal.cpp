@@ -50,6 +50,15 @@ TEST_CASE("terminal: control characters out of files are not shown") {
               "b\xc3\xa4") == "ab\xc3\xa4");
 }
 
+TEST_CASE("terminal: what is shown of a path can be typed again") {
+  CHECK(shell_word("runs/größe-1_a.gguf") == "runs/größe-1_a.gguf");
+  CHECK(shell_word("my run") == "'my run'");
+  CHECK(shell_word("it's") == "'it'\\''s'");
+  CHECK(shell_word("~/a") == "'~/a'");
+  CHECK(shell_word("$HOME;ls") == "'$HOME;ls'");
+  CHECK(shell_word("") == "''");
+}
+
 TEST_CASE("terminal: a panel lines its values up") {
   Panel panel("title");
   panel.row("a", "one two three four five");

@@ -66,6 +66,14 @@ TEST_CASE("train: a data folder's valid.jsonl is the validation data, unless ano
   CHECK(validated({}, "a") > validated({"--val-split", "0.1"}, "b"));
 }
 
+TEST_CASE("train: the command that is shown next can be typed, whatever the folder's name") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "größe of it's";
+  const CommandResult result = run_graft(short_run(out));
+  check_exit(result, 0);
+  check_contains(result.out, " --adapter '" + (scratch / "größe of it").string() + "'\\''s'\n");
+}
+
 TEST_CASE("train: run.json holds settings, checksums and the result") {
   const TemporaryFolder scratch;
   const fs::path out = scratch / "out";

@@ -247,6 +247,17 @@ TEST_CASE("resume: where there is nothing yet the run starts, and says so") {
   check_contains(result.err, "there is no checkpoint");
 }
 
+TEST_CASE("resume: a folder without a run, or none at all, is named") {
+  const TemporaryFolder scratch;
+  const CommandResult none = run_graft({"train", "--resume"});
+  check_exit(none, 2);
+  check_contains(none.err, "--out is missing: give the folder of the run to continue");
+  const CommandResult other = run_graft({"train", "--resume", "--out", scratch / "typo"});
+  check_exit(other, 2);
+  check_contains(other.err, "--resume finds no run in " + (scratch / "typo").string());
+  CHECK(!fs::exists(scratch / "typo"));
+}
+
 TEST_CASE("resume: other settings are refused by name, and nothing is changed") {
   const TemporaryFolder scratch;
   const fs::path out = scratch / "out";

@@ -71,6 +71,19 @@ TEST_CASE("--chat-template: training learns with it and saves it, eval and gener
   CHECK(prompt_tokens({"--chat-template-kwargs", "{\"mood\": \":)\"}"}) > prompt_tokens({}));
 }
 
+TEST_CASE("--chat-template: a run goes on from any folder, and its record names the file") {
+  const TemplateCase files;
+  const Arguments train = {"train", "--model", data("models/stories260k/hf"),
+                           "--data", "turns.jsonl", "--chat-template", "turns.jinja",
+                           "--out", "run", "--max-steps", "1"};
+  check_exit(run_graft(train, {.directory = files / ""}), 0);
+  check_contains(content_of(files / "run/run.toml"),
+                 "chat-template = \"" + (files / "turns.jinja").string() + "\"");
+  fs::remove_all(files / "run/checkpoints");
+  const Arguments resume = {"train", "--resume", "--out", files / "run"};
+  check_exit(run_graft(resume, {.directory = "/"}), 0);
+}
+
 TEST_CASE("--chat-template: refused where it would do nothing, or is none") {
   const TemplateCase files;
   const auto refusal = [](const Arguments& arguments) {
