@@ -7,6 +7,7 @@
 #include "graft/cli/commands.h"
 #include "graft/cli/flags.h"
 #include "graft/cli/machine.h"
+#include "graft/cli/model_flags.h"
 #include "graft/cli/self_check.h"
 #include "graft/cli/terminal.h"
 #include "graft/cli/version.h"
@@ -92,16 +93,19 @@ io::Json to_json(const Findings& findings) {
 
 ExitCode run_doctor(Arguments arguments) {
   bool as_json = false;
+  std::string isa = "auto";
   std::vector<std::string> plugins;
   Flags flags("doctor",
               "Checks what this build and this machine can do: loads, configures, trains and runs "
               "a tiny model. Ends with exit code 1 if one of them fails.");
+  add_isa_flag(flags, isa);
   flags.add("plugin", plugins, "FILE.so", "a kernel plug-in to open; may be repeated");
   flags.add("json", as_json, "print one JSON object");
   if (!flags.parse(arguments)) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
   }
+  apply_isa(isa);
   for (const std::string& plugin : plugins)
     load_plugin(plugin);
   Findings findings;

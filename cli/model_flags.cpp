@@ -6,6 +6,7 @@
 #include "graft/cli/terminal.h"
 #include "graft/nn/module.h"
 #include "graft/tensor/error.h"
+#include "graft/tensor/isa.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/plugin.h"
 #include "graft/text/regex.h"
@@ -27,13 +28,25 @@ void add_model_flags(Flags& flags, ModelFlags& values, const std::string& adapte
   flags.choice("device", values.device, {"cpu"}, "where to compute");
   flags.add("threads", values.threads, "N", "threads to use; default: all processors",
             {1, most_threads});
+  add_isa_flag(flags, values.isa);
   flags.add("plugin", values.plugins, "FILE.so", "a kernel plug-in to open; may be repeated");
+}
+
+void add_isa_flag(Flags& flags, std::string& value) {
+  flags.choice("isa", value, {"auto", "portable", "avx2", "avx512", "avx512-bf16"},
+               "widest instruction set to use, of those the processor has");
+}
+
+void apply_isa(const std::string& value) {
+  if (value != "auto")
+    limit_isa(value);
 }
 
 void apply_model_flags(const Flags& flags, const ModelFlags& values) {
   flags.require("model", "the folder of a model or a GGUF file");
   if (values.threads)
     set_thread_count(static_cast<int>(*values.threads));
+  apply_isa(values.isa);
   for (const std::string& plugin : values.plugins)
     load_plugin(plugin);
 }

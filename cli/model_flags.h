@@ -23,15 +23,21 @@ struct ModelFlags {
   std::string device = "cpu";
   std::string quant = "none";
   std::optional<int64_t> threads;
+  std::string isa = "auto";
   std::vector<std::string> plugins;
 };
 
-/// Declares --model, --adapter, --dtype, --device, --quant, --threads and --plugin.
+/// Declares --model, --adapter, --dtype, --device, --quant, --threads, --isa and --plugin.
 void add_model_flags(Flags& flags, ModelFlags& values,
                      const std::string& adapter_help = "a LoRA adapter in PEFT's format");
 
-/// Throws ConfigError where --model is missing; sets the number of threads and opens the plug-ins.
-/// Call before anything else is done.
+/// --isa, which other verbs have too.
+void add_isa_flag(Flags& flags, std::string& value);
+/// Keeps to the instruction set, unless it is "auto". Throws ConfigError where there is no such.
+void apply_isa(const std::string& value);
+
+/// Throws ConfigError where --model is missing; sets the number of threads and the instruction set
+/// and opens the plug-ins. Call before anything else is done.
 void apply_model_flags(const Flags& flags, const ModelFlags& values);
 
 /// An adapter as a flag names it.

@@ -11,11 +11,13 @@ namespace graft {
 struct Silu {
   template <class T>
   GRAFT_HD static T forward(T x) {
-    return x / (T(1) + std::exp(-x));
+    using std::exp;
+    return x / (T(1) + exp(-x));
   }
   template <class T>
   GRAFT_HD static T backward(T dy, T x) {
-    const T sigmoid = T(1) / (T(1) + std::exp(-x));
+    using std::exp;
+    const T sigmoid = T(1) / (T(1) + exp(-x));
     return dy * sigmoid * (T(1) + x * (T(1) - sigmoid));
   }
 };
@@ -41,11 +43,13 @@ struct Gelu {
 struct GeluTanh {
   template <class T>
   GRAFT_HD static T forward(T x) {
-    return x / (T(1) + std::exp(-doubled(x)));
+    using std::exp;
+    return x / (T(1) + exp(-doubled(x)));
   }
   template <class T>
   GRAFT_HD static T backward(T dy, T x) {
-    const T sigmoid = T(1) / (T(1) + std::exp(-doubled(x)));
+    using std::exp;
+    const T sigmoid = T(1) / (T(1) + exp(-doubled(x)));
     const T slope = T(2 * 0.79788456080286535588) * (T(1) + T(3 * 0.044715) * x * x);
     return dy * (sigmoid + x * sigmoid * (T(1) - sigmoid) * slope);
   }

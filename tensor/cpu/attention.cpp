@@ -5,10 +5,13 @@
 #include <limits>
 #include <vector>
 
+#include "graft/tensor/cpu/attention_heads.h"
+#include "graft/tensor/cpu/attention_panels.h"
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
 #include "graft/tensor/cpu/isa.h"
 #include "graft/tensor/cpu/operand.h"
+#include "graft/tensor/cpu/vectors.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::cpu_kernels {
@@ -17,20 +20,6 @@ namespace {
 // Scores exist as one tile of queries x keys at a time.
 constexpr int64_t query_block = 64;
 constexpr int64_t key_block = 64;
-
-/// One head of one row of a (B,T,H,D) view, as a (T,D) matrix.
-Operand head_matrix(const TensorView& x, int64_t row, int64_t head) {
-  Operand matrix;
-  matrix.view.rank = 2;
-  matrix.view.dtype = x.dtype;
-  matrix.view.data = static_cast<char*>(x.data) + (row * x.strides[0] + head * x.strides[2]) *
-                                                      static_cast<int64_t>(element_size(x.dtype));
-  matrix.view.sizes[0] = x.sizes[1];
-  matrix.view.sizes[1] = x.sizes[3];
-  matrix.view.strides[0] = x.strides[1];
-  matrix.view.strides[1] = 1;
-  return matrix;
-}
 
 template <class C>
 Block<C> transposed(const Block<C>& block) {
@@ -50,37 +39,6 @@ void store(const Operand& target, int64_t row, int64_t rows, const C* values) {
     return KernelStatus::done;
   });
 }
-
-/// Which keys the queries of one row see.
-class Visibility {
- public:
-  Visibility(const TensorView& start, const TensorView& segments, int64_t window, int64_t row,
-             int64_t queries, int64_t keys)
-      : start_(start ? start.as<int64_t>()[row] : keys - queries),
-        window_(window),
-        keys_(keys),
-        segments_(segments ? segments.as<int64_t>() + row * segments.strides[0] : nullptr) {}
-
-  bool sees(int64_t query, int64_t key) const {
-    const int64_t last = start_ + query;
-    return key <= last && (window_ == 0 || key > last - window_) &&
-           (segments_ == nullptr || segments_[key] == segments_[last]);
-  }
-  /// Bounds of the keys that any query of [first, last] sees by position.
-  int64_t keys_begin(int64_t first) const {
-    return window_ == 0 ? 0 : std::max<int64_t>(0, start_ + first - window_ + 1);
-  }
-  int64_t keys_end(int64_t last) const { return std::min(keys_, start_ + last + 1); }
-  /// Bounds of the queries that see a key of [first, last] by position.
-  int64_t queries_begin(int64_t first) const { return std::max<int64_t>(0, first - start_); }
-  int64_t queries_end(int64_t last, int64_t queries) const {
-    return window_ == 0 ? queries : std::min(queries, last + window_ - start_);
-  }
-
- private:
-  int64_t start_, window_, keys_;
-  const int64_t* segments_;
-};
 
 /// Sets the scores of invisible keys to minus infinity.
 template <class C>
@@ -321,12 +279,25 @@ void register_with(Registry& registry, const char* name) {
   registry.add<attention_backward<tiles>>(attention_backward_slot, DeviceKind::cpu, name);
 }
 
+template <Isa isa>
+KernelStatus in_panels(const AttentionArgs& args) {
+  return attention_in_panels({tile_kernels(isa), *row_kernels(isa)}, args);
+}
+template <Isa isa>
+KernelStatus backward_in_panels(const AttentionBackwardArgs& args) {
+  return attention_backward_in_panels({tile_kernels(isa), *row_kernels(isa)}, args);
+}
+
 }  // namespace
 
 void register_attention(Registry& registry) {
-  register_with<portable::gemm_tiles>(registry, "portable");
+  register_with<portable::gemm_tiles>(registry, isa_name(Isa::portable));
   if (cpu_has(Isa::avx2))
-    register_with<x86_64_v3::gemm_tiles>(registry, "x86-64-v3");
+    register_with<x86_64_v3::gemm_tiles>(registry, isa_name(Isa::avx2));
+  for_each_row_isa([&]<Isa isa>(const char* name) {
+    registry.add<in_panels<isa>>(attention_slot, DeviceKind::cpu, name);
+    registry.add<backward_in_panels<isa>>(attention_backward_slot, DeviceKind::cpu, name);
+  });
 }
 
 }  // namespace graft::cpu_kernels

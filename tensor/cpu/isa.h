@@ -5,6 +5,7 @@
 namespace graft::cpu_kernels {
 
 struct TileKernels;
+struct RowKernels;
 
 /// The sets that kernels are built for, each with those before it.
 enum class Isa {
@@ -16,7 +17,13 @@ enum class Isa {
 
 bool cpu_has(Isa isa);
 
+/// "avx512-bf16": what kernels of a set are registered as.
+const char* isa_name(Isa isa);
+
 /// The micro-kernels of a set. Requires: this processor has it.
 const TileKernels& tile_kernels(Isa isa);
+
+/// The row kernels of a set, nullptr where it has none of its own. Requires: as above.
+const RowKernels* row_kernels(Isa isa);
 
 }  // namespace graft::cpu_kernels

@@ -7,8 +7,16 @@ bool cpu_has(Isa isa) {
   return isa == Isa::portable;
 }
 
+const char* isa_name(Isa) {
+  return portable_tiles.name;
+}
+
 const TileKernels& tile_kernels(Isa) {
   return portable_tiles;
+}
+
+const RowKernels* row_kernels(Isa) {
+  return nullptr;
 }
 
 }  // namespace graft::cpu_kernels

@@ -1,5 +1,6 @@
 #include "graft/tensor/cpu/isa.h"
 #include "graft/tensor/cpu/panel_tiles.h"
+#include "graft/tensor/cpu/row_kernels.h"
 
 namespace graft::cpu_kernels {
 
@@ -17,6 +18,10 @@ bool cpu_has(Isa isa) {
   return false;
 }
 
+const char* isa_name(Isa isa) {
+  return tile_kernels(isa).name;
+}
+
 const TileKernels& tile_kernels(Isa isa) {
   switch (isa) {
     case Isa::portable:
@@ -29,6 +34,12 @@ const TileKernels& tile_kernels(Isa isa) {
       return avx512_bf16_tiles;
   }
   return portable_tiles;
+}
+
+const RowKernels* row_kernels(Isa isa) {
+  if (isa == Isa::avx2)
+    return &avx2_rows;
+  return isa == Isa::avx512 ? &avx512_rows : nullptr;
 }
 
 }  // namespace graft::cpu_kernels

@@ -170,9 +170,9 @@ void register_with(Registry& registry, const char* name) {
 }  // namespace
 
 void register_matmul(Registry& registry) {
-  register_with<portable::gemm_tiles>(registry, "portable");
+  register_with<portable::gemm_tiles>(registry, isa_name(Isa::portable));
   if (cpu_has(Isa::avx2))
-    register_with<x86_64_v3::gemm_tiles>(registry, "x86-64-v3");
+    register_with<x86_64_v3::gemm_tiles>(registry, isa_name(Isa::avx2));
 }
 
 }  // namespace graft::cpu_kernels

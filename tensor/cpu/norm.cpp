@@ -5,6 +5,7 @@
 
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
+#include "graft/tensor/cpu/vectors.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::cpu_kernels {
@@ -171,6 +172,46 @@ KernelStatus layer_norm_backward(const LayerNormBackwardArgs& args) {
   });
 }
 
+template <Isa isa>
+KernelStatus rms_norm_vectors(const RmsNormArgs& args) {
+  if (!contiguous(args.x, args.weight, args.y, args.rstd) || args.weight.dtype != args.x.dtype)
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.x.dtype, [&]<class T>(const Rows<T>& rows) {
+    const int64_t width = args.x.sizes[1];
+    parallel_for(args.x.sizes[0], row_block, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        args.rstd.as<float>()[row] =
+            rows.rms_norm(numbers<T>(args.x) + row * width, numbers<T>(args.weight),
+                          static_cast<float>(args.offset), static_cast<float>(args.eps),
+                          numbers<T>(args.y) + row * width, width);
+    });
+  });
+}
+
+template <Isa isa>
+KernelStatus rms_norm_backward_vectors(const RmsNormBackwardArgs& args) {
+  if (!contiguous(args.dy, args.x, args.weight, args.rstd, args.dx))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.x.dtype, [&]<class T>(const Rows<T>& rows) {
+    const int64_t width = args.x.sizes[1];
+    const int64_t blocks = (args.x.sizes[0] + row_block - 1) / row_block;
+    std::vector<float> partial(args.dweight ? static_cast<size_t>(blocks * width) : 0);
+    parallel_for(args.x.sizes[0], row_block, [&](int64_t begin, int64_t end) {
+      float* dweight = args.dweight ? partial.data() + begin / row_block * width : nullptr;
+      for (int64_t row = begin; row < end; ++row)
+        rows.rms_norm_backward(numbers<T>(args.dy) + row * width, numbers<T>(args.x) + row * width,
+                               numbers<T>(args.weight), static_cast<float>(args.offset),
+                               args.rstd.as<float>()[row], numbers<T>(args.dx) + row * width,
+                               dweight, width);
+    });
+    if (args.dweight)
+      visit_float(args.dweight.dtype, [&]<class W>() {
+        add_blocks(partial, args.dweight.as<W>(), width);
+        return KernelStatus::done;
+      });
+  });
+}
+
 }  // namespace
 
 void register_norm(Registry& registry) {
@@ -178,6 +219,10 @@ void register_norm(Registry& registry) {
   registry.add<rms_norm_backward>(rms_norm_backward_slot, DeviceKind::cpu);
   registry.add<layer_norm>(layer_norm_slot, DeviceKind::cpu);
   registry.add<layer_norm_backward>(layer_norm_backward_slot, DeviceKind::cpu);
+  for_each_row_isa([&]<Isa isa>(const char* name) {
+    registry.add<rms_norm_vectors<isa>>(rms_norm_slot, DeviceKind::cpu, name);
+    registry.add<rms_norm_backward_vectors<isa>>(rms_norm_backward_slot, DeviceKind::cpu, name);
+  });
 }
 
 }  // namespace graft::cpu_kernels

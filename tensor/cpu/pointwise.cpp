@@ -2,6 +2,7 @@
 
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
+#include "graft/tensor/cpu/vectors.h"
 #include "graft/tensor/functors.h"
 #include "graft/tensor/parallel.h"
 
@@ -144,6 +145,90 @@ KernelStatus geglu_backward(const GegluBackwardArgs& args) {
   return args.kind == GeluKind::exact ? gated_backward<Gelu>(args) : gated_backward<GeluTanh>(args);
 }
 
+// The same in vectors, for f32 and bf16.
+
+template <Isa isa>
+KernelStatus add_vectors(const AddArgs& args) {
+  if (!contiguous(args.a, args.b, args.y))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.y.dtype, [&]<class T>(const Rows<T>& rows) {
+    parallel_for(args.y.numel(), grain, [&](int64_t begin, int64_t end) {
+      rows.add(numbers<T>(args.a) + begin, numbers<T>(args.b) + begin,
+               static_cast<float>(args.alpha), numbers<T>(args.y) + begin, end - begin);
+    });
+  });
+}
+
+/// y = f(gate) · up for the activation that `pick` takes out of a table of rows.
+template <Isa isa, auto pick, class Args>
+KernelStatus gated_vectors(const Args& args) {
+  if (!contiguous(args.gate, args.up, args.y))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.y.dtype, [&]<class T>(const Rows<T>& rows) {
+    parallel_for(args.y.numel(), grain, [&](int64_t begin, int64_t end) {
+      pick(rows).gated(numbers<T>(args.gate) + begin, numbers<T>(args.up) + begin,
+                       numbers<T>(args.y) + begin, end - begin);
+    });
+  });
+}
+
+template <Isa isa, auto pick, class Args>
+KernelStatus gated_backward_vectors(const Args& args) {
+  if (!contiguous(args.dy, args.gate, args.up, args.dgate, args.dup))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.dy.dtype, [&]<class T>(const Rows<T>& rows) {
+    parallel_for(args.dy.numel(), grain, [&](int64_t begin, int64_t end) {
+      pick(rows).gated_backward(numbers<T>(args.dy) + begin, numbers<T>(args.gate) + begin,
+                                numbers<T>(args.up) + begin, numbers<T>(args.dgate) + begin,
+                                numbers<T>(args.dup) + begin, end - begin);
+    });
+  });
+}
+
+constexpr auto silu_of = [](const auto& rows) -> const auto& {
+  return rows.silu;
+};
+constexpr auto gelu_tanh_of = [](const auto& rows) -> const auto& {
+  return rows.gelu_tanh;
+};
+
+template <Isa isa>
+KernelStatus geglu_vectors(const GegluArgs& args) {
+  if (args.kind != GeluKind::tanh)
+    return KernelStatus::unsupported;
+  return gated_vectors<isa, gelu_tanh_of>(args);
+}
+
+template <Isa isa>
+KernelStatus geglu_backward_vectors(const GegluBackwardArgs& args) {
+  if (args.kind != GeluKind::tanh)
+    return KernelStatus::unsupported;
+  return gated_backward_vectors<isa, gelu_tanh_of>(args);
+}
+
+template <Isa isa>
+KernelStatus gelu_vectors(const GeluArgs& args) {
+  if (args.kind != GeluKind::tanh || !contiguous(args.x, args.y))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.y.dtype, [&]<class T>(const Rows<T>& rows) {
+    parallel_for(args.y.numel(), grain, [&](int64_t begin, int64_t end) {
+      rows.gelu_tanh.forward(numbers<T>(args.x) + begin, numbers<T>(args.y) + begin, end - begin);
+    });
+  });
+}
+
+template <Isa isa>
+KernelStatus gelu_backward_vectors(const GeluBackwardArgs& args) {
+  if (args.kind != GeluKind::tanh || !contiguous(args.dy, args.x, args.dx))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.dx.dtype, [&]<class T>(const Rows<T>& rows) {
+    parallel_for(args.dx.numel(), grain, [&](int64_t begin, int64_t end) {
+      rows.gelu_tanh.backward(numbers<T>(args.dy) + begin, numbers<T>(args.x) + begin,
+                              numbers<T>(args.dx) + begin, end - begin);
+    });
+  });
+}
+
 }  // namespace
 
 void register_pointwise(Registry& registry) {
@@ -156,6 +241,16 @@ void register_pointwise(Registry& registry) {
   registry.add<gelu_backward>(gelu_backward_slot, DeviceKind::cpu);
   registry.add<geglu>(geglu_slot, DeviceKind::cpu);
   registry.add<geglu_backward>(geglu_backward_slot, DeviceKind::cpu);
+  for_each_row_isa([&]<Isa isa>(const char* name) {
+    registry.add<add_vectors<isa>>(add_slot, DeviceKind::cpu, name);
+    registry.add<gated_vectors<isa, silu_of, SwigluArgs>>(swiglu_slot, DeviceKind::cpu, name);
+    registry.add<gated_backward_vectors<isa, silu_of, SwigluBackwardArgs>>(swiglu_backward_slot,
+                                                                           DeviceKind::cpu, name);
+    registry.add<gelu_vectors<isa>>(gelu_slot, DeviceKind::cpu, name);
+    registry.add<gelu_backward_vectors<isa>>(gelu_backward_slot, DeviceKind::cpu, name);
+    registry.add<geglu_vectors<isa>>(geglu_slot, DeviceKind::cpu, name);
+    registry.add<geglu_backward_vectors<isa>>(geglu_backward_slot, DeviceKind::cpu, name);
+  });
 }
 
 }  // namespace graft::cpu_kernels

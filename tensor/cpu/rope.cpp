@@ -4,6 +4,7 @@
 
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
+#include "graft/tensor/cpu/vectors.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::cpu_kernels {
@@ -42,10 +43,35 @@ KernelStatus rope(const RopeArgs& args) {
   });
 }
 
+template <Isa isa>
+KernelStatus rope_vectors(const RopeArgs& args) {
+  if (!contiguous(args.x, args.cos, args.sin, args.y))
+    return KernelStatus::unsupported;
+  return visit_rows<isa>(args.x.dtype, [&]<class T>(const Rows<T>& rows) {
+    const int64_t heads = args.x.sizes[1];
+    const int64_t width = args.x.sizes[2];
+    const int64_t half = args.cos.sizes[1];
+    parallel_for(args.x.sizes[0], token_block, [&](int64_t begin, int64_t end) {
+      for (int64_t token = begin; token < end; ++token) {
+        for (int64_t head = 0; head < heads; ++head) {
+          const T* x = numbers<T>(args.x) + (token * heads + head) * width;
+          T* y = numbers<T>(args.y) + (token * heads + head) * width;
+          rows.rotate(x, args.cos.as<float>() + token * half, args.sin.as<float>() + token * half,
+                      args.inverse ? -1.0F : 1.0F, y, half);
+          std::copy(x + 2 * half, x + width, y + 2 * half);
+        }
+      }
+    });
+  });
+}
+
 }  // namespace
 
 void register_rope(Registry& registry) {
   registry.add<rope>(rope_slot, DeviceKind::cpu);
+  for_each_row_isa([&]<Isa isa>(const char* name) {
+    registry.add<rope_vectors<isa>>(rope_slot, DeviceKind::cpu, name);
+  });
 }
 
 }  // namespace graft::cpu_kernels

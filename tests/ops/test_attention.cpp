@@ -77,15 +77,18 @@ TEST_CASE("attention: agrees with the definition over block borders, masks and g
         {1, 130, 130, 3, 3, 5, 0},
         {2, 1, 70, 4, 2, 8, 0},
         {1, 100, 100, 2, 2, 4, 10},
-        {1, 5, 90, 2, 1, 4, 70}}) {
+        {1, 5, 90, 2, 1, 4, 70},
+        {2, 49, 300, 4, 2, 40, 0},
+        {1, 97, 129, 2, 1, 33, 60},
+        {1, 48, 128, 1, 1, 64, 0}}) {
     const Tensor q = random_tensor({batch, queries, heads, width}, 1);
     const Tensor k = random_tensor({batch, keys, kv_heads, width}, 2);
     const Tensor v = random_tensor({batch, keys, kv_heads, width}, 3);
     const AttentionMask mask{.window = window};
     const Tensor expected = reference(q, k, v, mask, 0.4);
     test::for_each_kernel(attention_slot, [&] {
-      // f32 sums of up to 130 terms of size 1.
-      CHECK(test::max_difference(ops::attention(q, k, v, mask, 0.4).out, expected) < 2e-6);
+      // f32 sums of up to 300 terms of size 1, and scores of up to 20 in the exponents.
+      CHECK(test::max_difference(ops::attention(q, k, v, mask, 0.4).out, expected) < 4e-6);
     });
   }
 }
@@ -179,6 +182,51 @@ TEST_CASE("attention: segments keep documents of one row apart") {
   CHECK(test::max_difference(out.slice(1, 31, 80), alone.out) < 2e-6);
 }
 
+TEST_CASE("attention: gradients agree with f64 on every instruction set") {
+  struct Case {
+    int64_t queries, keys, heads, kv_heads, width, window;
+    bool segments;
+  };
+  for (const auto [queries, keys, heads, kv_heads, width, window, segments] :
+       {Case{9, 9, 1, 1, 3, 0, false},
+        {130, 130, 2, 2, 32, 0, false},
+        {97, 97, 4, 2, 40, 0, true},
+        {60, 200, 2, 1, 5, 0, false},
+        {150, 150, 3, 1, 64, 50, false}}) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      CAPTURE(queries);
+      CAPTURE(keys);
+      CAPTURE(dtype);
+      const Tensor q = random_tensor({2, queries, heads, width}, 1, dtype);
+      const Tensor k = random_tensor({2, keys, kv_heads, width}, 2, dtype);
+      const Tensor v = random_tensor({2, keys, kv_heads, width}, 3, dtype);
+      const Tensor dout = random_tensor({2, queries, heads, width}, 4, dtype);
+      AttentionMask mask{.window = window};
+      if (segments) {
+        std::vector<int64_t> documents(static_cast<size_t>(2 * keys));
+        for (size_t i = 0; i < documents.size(); ++i)
+          documents[i] = static_cast<int64_t>(i % static_cast<size_t>(keys) / 37);
+        mask.segments = ids(documents, {2, keys});
+      }
+      const auto wide = [](const Tensor& x) { return x.to(DType::f64); };
+      const double scale = 1 / std::sqrt(static_cast<double>(width));
+      const auto exact = ops::attention(wide(q), wide(k), wide(v), mask, scale);
+      const auto expected =
+          ops::attention_backward(wide(dout), wide(q), wide(k), wide(v), mask, scale, exact);
+      // f32: sums of up to 200 terms. bf16: the result of the forward pass, which the gradients
+      // start from, and they themselves are rounded to 8 bits.
+      const double tolerance = dtype == DType::f32 ? 4e-6 : 1.2e-2;
+      test::for_each_kernel(attention_backward_slot, [&] {
+        const auto forward = ops::attention(q, k, v, mask, scale);
+        const auto [dq, dk, dv] = ops::attention_backward(dout, q, k, v, mask, scale, forward);
+        CHECK(test::relative_difference(dq, expected.dq) < tolerance);
+        CHECK(test::relative_difference(dk, expected.dk) < tolerance);
+        CHECK(test::relative_difference(dv, expected.dv) < tolerance);
+      });
+    }
+  }
+}
+
 TEST_CASE("attention: reads views of one projection in place") {
   const Tensor packed = random_tensor({2, 9, 3, 8}, 1);
   const Tensor q = packed.slice(2, 0, 2), k = packed.slice(2, 1, 2), v = packed.slice(2, 2, 3);
@@ -208,14 +256,20 @@ TEST_CASE("attention: the bits do not depend on the number of threads") {
 
 TEST_CASE("attention: what is not finite stays visible, forward and backward") {
   for (const double bad : {std::nan(""), 1e30}) {
-    Tensor q = random_tensor({1, 2, 1, 4}, 1);
-    const Tensor k = Tensor::full({1, 2, 1, 4}, 1e30);
-    const Tensor v = random_tensor({1, 2, 1, 4}, 3);
-    ops::fill_(q, bad);
-    const auto forward = ops::attention(q, k, v, {}, 1);
-    CHECK(std::isnan(forward.out.to_vector()[0]));
-    const auto [dq, dk, dv] = ops::attention_backward(v, q, k, v, {}, 1, forward);
-    CHECK(std::isnan(dv.to_vector()[0]));
+    for (const int64_t length : {2, 20}) {
+      Tensor q = random_tensor({1, length, 1, 4}, 1);
+      const Tensor k = Tensor::full({1, length, 1, 4}, 1e30);
+      const Tensor v = random_tensor({1, length, 1, 4}, 3);
+      ops::fill_(q, bad);
+      test::for_each_kernel(attention_slot, [&] {
+        CHECK(std::isnan(ops::attention(q, k, v, {}, 1).out.to_vector()[0]));
+      });
+      const auto forward = ops::attention(q, k, v, {}, 1);
+      test::for_each_kernel(attention_backward_slot, [&] {
+        const auto [dq, dk, dv] = ops::attention_backward(v, q, k, v, {}, 1, forward);
+        CHECK(std::isnan(dv.to_vector()[0]));
+      });
+    }
   }
 }
 

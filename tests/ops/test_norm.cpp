@@ -59,6 +59,27 @@ TEST_CASE("rms_norm: the bits do not depend on the number of threads, forward or
   });
 }
 
+TEST_CASE("rms_norm: the gradient agrees with f64 on every instruction set") {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    for (const int64_t width : {7, 17, 64, 100}) {
+      const Tensor x = test::random_tensor({70, width}, 1, dtype);
+      const Tensor weight = test::random_tensor({width}, 2, dtype);
+      const Tensor dy = test::random_tensor({70, width}, 3, dtype);
+      const auto wide = [](const Tensor& t) { return t.to(DType::f64); };
+      const Tensor rstd = ops::rms_norm(wide(x), wide(weight), 1e-5, 1).rstd;
+      const auto expected = ops::rms_norm_backward(wide(dy), wide(x), wide(weight), rstd, true, 1);
+      // Sums of up to 100 terms; bf16 results have 8 bits, f16 ones 11.
+      const double tolerance = dtype == DType::f32 ? 2e-6 : dtype == DType::bf16 ? 8e-3 : 1e-3;
+      test::for_each_kernel(rms_norm_backward_slot, [&] {
+        const auto [dx, dweight] =
+            ops::rms_norm_backward(dy, x, weight, rstd.to(DType::f32), true, 1);
+        CHECK(test::relative_difference(dx, expected.dx) < tolerance);
+        CHECK(test::relative_difference(dweight, expected.dweight) < tolerance);
+      });
+    }
+  }
+}
+
 TEST_CASE("layer_norm: agrees with the definition for every dtype, also far from zero") {
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
     for (const double shift : {0.0, 100.0}) {

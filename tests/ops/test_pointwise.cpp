@@ -60,6 +60,12 @@ double tolerance(DType dtype) {
   }
 }
 
+/// Calls body with each kernel of the one slot and then of the other asked first.
+void for_each_kernel_of(SlotBase& slot, SlotBase& other, const std::function<void()>& body) {
+  test::for_each_kernel(slot, body);
+  test::for_each_kernel(other, body);
+}
+
 constexpr DType floats[] = {DType::f64, DType::f32, DType::bf16, DType::f16};
 constexpr GeluKind kinds[] = {GeluKind::exact, GeluKind::tanh};
 
@@ -98,9 +104,52 @@ TEST_CASE("swiglu, geglu: values and gradients agree with the definition for eve
       const Tensor product = each(dy, up, std::multiplies<>());
       CHECK(test::max_difference(grads.dgate, each(product, gate, d_gate)) < tolerance(dtype));
     };
-    check(silu, ops::swiglu(gate, up), ops::swiglu_backward(dy, gate, up));
-    for (const GeluKind kind : kinds)
-      check(gelu_of(kind), ops::geglu(gate, up, kind), ops::geglu_backward(dy, gate, up, kind));
+    for_each_kernel_of(swiglu_slot, swiglu_backward_slot, [&] {
+      check(silu, ops::swiglu(gate, up), ops::swiglu_backward(dy, gate, up));
+    });
+    for_each_kernel_of(geglu_slot, geglu_backward_slot, [&] {
+      for (const GeluKind kind : kinds)
+        check(gelu_of(kind), ops::geglu(gate, up, kind), ops::geglu_backward(dy, gate, up, kind));
+    });
+  }
+}
+
+TEST_CASE("swiglu: numbers of any size keep all bits but one or two on every instruction set") {
+  // exp overflows at 88.7, its reciprocal is denormal from -87.3 on and zero from -103.9 on.
+  std::vector<float> numbers{0, -0.0F, 1e-30F, -1e-30F, 88, -87, -88.5F, -90, -103, -105, 1e30F};
+  for (int i = -400; i <= 400; ++i)
+    numbers.push_back(0.2F * static_cast<float>(i));
+  const auto count = static_cast<int64_t>(numbers.size());
+  const Tensor gate = Tensor::from(numbers, {count});
+  const Tensor ones = Tensor::full({count}, 1);
+  test::for_each_kernel(swiglu_slot, [&] {
+    const auto y = ops::swiglu(gate, ones).to_vector();
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      const double expected = silu(static_cast<double>(numbers[i]));
+      CAPTURE(numbers[i]);
+      // Two units in the last place of exp, one each of sum and quotient. Where exp overflows the
+      // result is 0 in place of up to 8e-38.
+      CHECK(std::abs(y[i] - expected) <= 4e-7 * std::abs(expected) + 8e-38);
+    }
+  });
+  const Tensor bad = Tensor::from<float>({std::nanf(""), 1, 2}, {3});
+  test::for_each_kernel(swiglu_slot, [&] {
+    const auto y = ops::swiglu(bad, Tensor::full({3}, 1)).to_vector();
+    CHECK(std::isnan(y[0]));
+    CHECK(y[1] == doctest::Approx(silu(1)));
+  });
+}
+
+TEST_CASE("add: a + alpha b on every instruction set, rounded once") {
+  for (const DType dtype : floats) {
+    for (const int64_t count : {1, 15, 16, 33, 40000}) {
+      const Tensor a = test::random_tensor({count}, 1, dtype);
+      const Tensor b = test::random_tensor({count}, 2, dtype);
+      const Tensor expected = each(a, b, [](double x, double y) { return x - 0.25 * y; });
+      test::for_each_kernel(add_slot, [&] {
+        CHECK(test::max_difference(ops::add(a, b, -0.25), expected) < tolerance(dtype));
+      });
+    }
   }
 }
 
