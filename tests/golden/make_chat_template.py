@@ -1,7 +1,7 @@
 """Chat templates rendered by Jinja2 with transformers' settings: chat_templates.json.
 
-The templates themselves are not stored: they are read from the shared data (and SmolLM2's from its
-GGUF file) and named by file and SHA-256; of what they render, the size and a hash are kept. A
+The templates themselves are not stored: they are read from the shared data, GGUF files included (and
+SmolLM2's from its own), and named by file and SHA-256; of what they render, the size and a hash are kept. A
 template that raises for a conversation is recorded with the error instead.
 """
 
@@ -48,8 +48,12 @@ def published(arguments):
         template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
         if isinstance(template, str):
             yield str(path.relative_to(arguments.data)), template
+    for path in sorted((folder / "llama.cpp-models").glob("*.gguf")):
+        field = GGUFReader(path).get_field("tokenizer.chat_template")
+        if field is not None:
+            yield str(path.relative_to(arguments.data)), field.contents()
     field = GGUFReader(arguments.model_file).get_field("tokenizer.chat_template")
-    yield "smollm2.gguf", bytes(field.parts[field.data[0]]).decode("utf-8")
+    yield "smollm2.gguf", field.contents()
 
 
 def main():

@@ -29,6 +29,8 @@ std::string template_source(const std::string& name) {
     return io::GgufFile(file).text("tokenizer.chat_template");
   }
   const auto path = test::data(name);
+  if (path.extension() == ".gguf")
+    return io::GgufFile(path).text("tokenizer.chat_template");
   if (path.extension() == ".json")
     return io::read_json_file(path)["chat_template"];
   std::stringstream text;
