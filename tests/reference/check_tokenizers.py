@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sentencepiece
 import transformers
+from gguf_tokenizers import tokenizer_of
 from random_texts import RandomTexts
 from random_tokenizers import random_tokenizers, sentencepiece_model
 from reporting import Failure, Report, Skip, parse_options, temporary_folder
@@ -23,6 +24,10 @@ FOLDERS = [
     "tokenizers/tinyllama-chat",
     "models/stories260k/hf",
     "models/tinystories-656k/bf16",
+]
+# Those of which graft knows how they cut a text.
+GGUF = [
+    f"ggml-vocab-{name}.gguf" for name in ("gpt-2", "starcoder", "deepseek-coder", "llama-spm", "phi-3")
 ]
 QWEN = ["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"]
 SMOLLM = ["vocab.json", "merges.txt", "special_tokens_map.json"]
@@ -142,6 +147,17 @@ def check_sentencepiece(options, report):
         compare(options, Path(scratch), reference, TEXTS, notes)
 
 
+def check_gguf(options, report):
+    """Vocabularies in GGUF files, against tokenizers made of the same files."""
+    llama = options.data / "tokenizers" / "tinyllama-chat" / "tokenizer.json"
+    for name in GGUF:
+        with report.check(name) as notes:
+            path = options.data / "tokenizers" / "llama.cpp-models" / name
+            if not path.exists():
+                raise Skip(f"{path} is missing")
+            compare(options, path, tokenizer_of(path, llama), TEXTS, notes)
+
+
 def main():
     options = parse_options(__doc__)
     report = Report()
@@ -152,6 +168,7 @@ def main():
                 raise Skip(f"{path} is missing")
             reference = Tokenizer.from_file(str(path / "tokenizer.json"))
             compare(options, path, reference, TEXTS, notes)
+    check_gguf(options, report)
     for name, folder, files, config in CONVERTED:
         paths = [options.data / "tokenizers" / folder / file for file in files]
         check_converted(options, report, name, paths, config)
