@@ -148,15 +148,33 @@ std::string Chat::continued_text(const Json& messages, const Json& tools) const 
   return keeps_blanks ? rendered : std::string(jinja::stripped(rendered, false, true));
 }
 
-Conversation Chat::render(const Json& messages, const Json& tools) const {
+Conversation Chat::render(const Json& messages, const Json& tools,
+                          const std::vector<bool>& wanted) const {
   const ChatTemplate& source = template_for(tools);
   Rendered rendered = render_with(source, *tokenizer_, messages, tools, *variables_, false);
-  Conversation result{std::move(rendered.text), std::move(rendered.generation)};
   if (source.marks_generation())
-    return result;
+    return {std::move(rendered.text), chosen(std::move(rendered.generation), wanted)};
+  Conversation result{std::move(rendered.text), {}};
+  size_t answer = 0;
   for (size_t index = 0; index < messages.size(); ++index)
-    if (is_answer(messages[index]))
+    if (is_answer(messages[index]) && wanted.at(answer++))
       result.answers.push_back(find_answer(result.text, messages, index, tools));
+  return result;
+}
+
+std::vector<ByteRange> Chat::chosen(std::vector<ByteRange> marked,
+                                    const std::vector<bool>& wanted) const {
+  if (std::ranges::find(wanted, false) == wanted.end())
+    return marked;
+  if (marked.size() != wanted.size())
+    throw FormatError(
+        tokenizer_->source(), -1,
+        concat("the chat template marks ", marked.size(), " answers where the record has ",
+               wanted.size(), ", so that they cannot be told apart; use --loss-on assistant"));
+  std::vector<ByteRange> result;
+  for (size_t i = 0; i < wanted.size(); ++i)
+    if (wanted[i])
+      result.push_back(marked[i]);
   return result;
 }
 
@@ -169,7 +187,8 @@ ByteRange Chat::find_answer(std::string_view text, const Json& messages, size_t 
     throw FormatError(tokenizer_->source(), -1,
                       concat("the chat template ", what, " (message ", index + 1,
                              "), so that it cannot be seen which tokens are the answer; use a "
-                             "template with {% generation %} blocks, or --loss-on all"));
+                             "template with {% generation %} blocks, --loss-on completion, which "
+                             "learns the last answer only, or --loss-on all"));
   };
   const std::string before =
       this->text(first_messages(messages, index), tools, Ending::answer_begins);

@@ -35,7 +35,8 @@ enum class Ending {
 /// Tokenizer::encode_with_prefix of the text.
 struct Conversation {
   std::string text;
-  /// One range per answer, in order: from where the model takes over to the end of its turn.
+  /// One range per answer that was asked for, in order: from where the model takes over to the end
+  /// of its turn.
   std::vector<ByteRange> answers;
 };
 
@@ -63,14 +64,19 @@ class Chat {
                    Ending ending = Ending::complete) const;
 
   /// The same with the answers of the assistant marked: by the template's `{% generation %}`
-  /// blocks, else by rendering the conversation up to each answer and comparing. Throws FormatError
-  /// where the template renders the beginning of a conversation differently once it goes on, so
-  /// that the answers cannot be found.
-  Conversation render(const io::Json& messages, const io::Json& tools) const;
+  /// blocks, else by rendering the conversation up to each answer and comparing. `wanted` says of
+  /// each message of the assistant, in order, whether its answer is asked for; only those are
+  /// looked for. Throws FormatError where the template renders the beginning of a conversation
+  /// differently once it goes on, so that an answer cannot be found, and where it marks more or
+  /// fewer answers than there are messages and not all are wanted.
+  Conversation render(const io::Json& messages, const io::Json& tools,
+                      const std::vector<bool>& wanted) const;
 
  private:
   const ChatTemplate& template_for(const io::Json& tools) const;
   std::string continued_text(const io::Json& messages, const io::Json& tools) const;
+  std::vector<ByteRange> chosen(std::vector<ByteRange> marked,
+                                const std::vector<bool>& wanted) const;
   ByteRange find_answer(std::string_view text, const io::Json& messages, size_t index,
                         const io::Json& tools) const;
   std::optional<uint32_t> end_of_last_stop(std::string_view text, ByteRange within) const;

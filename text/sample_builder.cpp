@@ -66,19 +66,7 @@ SampleBuilder::Built SampleBuilder::from_conversation(const io::JsonObject& reco
   const std::vector<bool> learned = choose_answers(record, messages);
   if (options_.loss_on == LossOn::all)
     return whole_conversation(messages, tools);
-  Conversation conversation = options_.chat->render(messages, tools);
-  if (std::ranges::count(learned, false) > 0) {
-    if (conversation.answers.size() != learned.size())
-      throw FormatError(record.file(), -1,
-                        concat("the chat template marks ", conversation.answers.size(),
-                               " answers where the record has ", learned.size(),
-                               ", so that they cannot be told apart; use --loss-on assistant"));
-    std::vector<ByteRange> chosen;
-    for (size_t i = 0; i < learned.size(); ++i)
-      if (learned[i])
-        chosen.push_back(conversation.answers[i]);
-    conversation.answers = std::move(chosen);
-  }
+  const Conversation conversation = options_.chat->render(messages, tools, learned);
   return masked(options_.tokenizer->encode_with_prefix(conversation.text), conversation.answers);
 }
 

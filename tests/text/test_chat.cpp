@@ -54,7 +54,7 @@ TEST_CASE("chat: answers are ranges of the text, from where the model takes over
   const Conversation conversation = Chat(tokenizer).render(
       messages(R"([{"role": "system", "content": "s"}, {"role": "user", "content": "é"},
                    {"role": "assistant", "content": "yes"}])"),
-      nullptr);
+      nullptr, {true});
   REQUIRE(conversation.answers.size() == 1);
   CHECK(conversation.answers[0].of(conversation.text) == "yes<|end|>");
 }
@@ -67,7 +67,7 @@ TEST_CASE("chat: the assistant may speak twice in a row, or call tools without c
       Chat(tokenizer).render(messages(R"([{"role": "user", "content": "a"},
                    {"role": "assistant", "content": null, "tool_calls": [{"name": "call"}]},
                    {"role": "assistant", "content": "b"}])"),
-                             nullptr);
+                             nullptr, {true, true});
   REQUIRE(conversation.answers.size() == 2);
   CHECK(conversation.answers[0].of(conversation.text) == "call<|end|>");
   CHECK(conversation.answers[1].of(conversation.text) == "b<|end|>");

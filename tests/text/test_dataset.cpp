@@ -130,6 +130,36 @@ TEST_CASE("data: a template that rewrites what went before is refused with line 
   check_contains(no_stops.refusal(), "writes an answer differently once the conversation goes on");
 }
 
+TEST_CASE("data: where a template takes earlier thoughts away, the last answer can be learnt") {
+  // As Qwen 3's does: only an answer behind the last question has thoughts, empty ones too.
+  const Case data(two_turns,
+                  "{% for m in messages %}<|{{ m.role }}|>{{ '()' if m.role == 'assistant' and "
+                  "loop.last }}{{ m.content }}<|end|>\n{% endfor %}"
+                  "{% if add_generation_prompt %}<|assistant|>{% endif %}");
+  const std::string message = data.refusal();
+  check_contains(message, "data.jsonl:1: ");
+  check_contains(message, "writes an answer differently once the conversation goes on (message 2)");
+  check_contains(message, "--loss-on completion, which learns the last answer only");
+  CHECK(data.masks({.loss_on = LossOn::completion}) ==
+        "<s><|user|>Hi<|end|>\n<|assistant|>Yo<|end|>\n<|user|>So?<|end|>\n<|assistant|>"
+        "[()No<|end|>]\n\n");
+}
+
+TEST_CASE(
+    "data: answers of which only some are learnt are matched with the blocks of the template") {
+  const std::string marked =
+      "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>"
+      "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}";
+  CHECK(Case(two_turns, marked).masks({.loss_on = LossOn::completion}) ==
+        "<s>HiYo<|end|>So?[No<|end|>]\n");
+  const Case once(two_turns,
+                  "{% for m in messages %}{{ m.content }}{% endfor %}"
+                  "{% generation %}.<|end|>{% endgeneration %}");
+  CHECK(once.masks() == "<s>HiYoSo?No[.<|end|>]\n");
+  check_contains(once.refusal({.loss_on = LossOn::completion}),
+                 "data.jsonl:1: the chat template marks 1 answers where the record has 2");
+}
+
 TEST_CASE("data: what a template refuses is reported with the line of the record") {
   const Case data("\n" + two_turns, "{{ raise_exception('no ' + messages[0].role) }}");
   check_contains(data.refusal(), "data.jsonl:2: ");
