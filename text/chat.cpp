@@ -14,6 +14,10 @@ using io::Json;
 constexpr const char* usual = "default";
 constexpr const char* with_tools = "tool_use";
 
+/// Messages that are rendered, over and over, to find the answers of one conversation: a few
+/// seconds, and a conversation of 2,000 messages.
+constexpr size_t max_rendered_messages = 2'000'000;
+
 Json to_json(const std::vector<Message>& messages) {
   Json result = Json::array();
   for (const auto& [role, content] : messages)
@@ -154,11 +158,22 @@ Conversation Chat::render(const Json& messages, const Json& tools,
   Rendered rendered = render_with(source, *tokenizer_, messages, tools, *variables_, false);
   if (source.marks_generation())
     return {std::move(rendered.text), chosen(std::move(rendered.generation), wanted)};
-  Conversation result{std::move(rendered.text), {}};
-  size_t answer = 0;
+  std::vector<size_t> searched;
+  size_t answer = 0, rendered_messages = 0;
   for (size_t index = 0; index < messages.size(); ++index)
-    if (is_answer(messages[index]) && wanted.at(answer++))
-      result.answers.push_back(find_answer(result.text, messages, index, tools));
+    if (is_answer(messages[index]) && wanted.at(answer++)) {
+      searched.push_back(index);
+      rendered_messages += 2 * index + 1;
+    }
+  if (rendered_messages > max_rendered_messages)
+    throw FormatError(tokenizer_->source(), -1,
+                      concat("of a conversation of ", messages.size(),
+                             " messages the answers are not looked for one by one; split it, use a "
+                             "chat template with {% generation %} blocks, or --loss-on completion, "
+                             "which learns the last answer only"));
+  Conversation result{std::move(rendered.text), {}};
+  for (const size_t index : searched)
+    result.answers.push_back(find_answer(result.text, messages, index, tools));
   return result;
 }
 

@@ -67,8 +67,9 @@ class Chat {
   /// blocks, else by rendering the conversation up to each answer and comparing. `wanted` says of
   /// each message of the assistant, in order, whether its answer is asked for; only those are
   /// looked for. Throws FormatError where the template renders the beginning of a conversation
-  /// differently once it goes on, so that an answer cannot be found, and where it marks more or
-  /// fewer answers than there are messages and not all are wanted.
+  /// differently once it goes on, so that an answer cannot be found; where it marks more or fewer
+  /// answers than there are messages and not all are wanted; and where thousands of messages would
+  /// be rendered up to each of thousands of answers.
   Conversation render(const io::Json& messages, const io::Json& tools,
                       const std::vector<bool>& wanted) const;
 

@@ -160,6 +160,16 @@ TEST_CASE(
                  "data.jsonl:1: the chat template marks 1 answers where the record has 2");
 }
 
+TEST_CASE("data: thousands of turns are an error, not thousands times thousands of renders") {
+  std::string turns;
+  for (int turn = 0; turn < 5000; ++turn)
+    turns += concat(turn == 0 ? "" : ", ", R"({"role": "user", "content": "a"}, )",
+                    R"({"role": "assistant", "content": "b"})");
+  const Case data("{\"messages\": [" + turns + "]}");
+  check_contains(data.refusal(), "data.jsonl:1: of a conversation of 10000 messages the answers");
+  CHECK(data.read({.loss_on = LossOn::completion, .max_seq_len = 1 << 20}).samples.size() == 1);
+}
+
 TEST_CASE("data: what a template refuses is reported with the line of the record") {
   const Case data("\n" + two_turns, "{{ raise_exception('no ' + messages[0].role) }}");
   check_contains(data.refusal(), "data.jsonl:2: ");
