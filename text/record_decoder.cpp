@@ -88,8 +88,21 @@ FormatError RecordDecoder::wrong(const Record& record, std::string_view what) co
   return FormatError::at_line(file_, record.place.line, what);
 }
 
+/// The JSON of a record. Of a value that does not end with its line it is said that it should.
+io::Json RecordDecoder::json_of(const Record& record) const {
+  try {
+    return io::parse_json(record.bytes, place(record), record_limits);
+  } catch (const FormatError& error) {
+    if (kind_ != FileKind::lines || error.offset() != std::ssize(record.bytes))
+      throw;
+    throw wrong(record,
+                "the line ends inside of its JSON value; a record stands on a line of its "
+                "own, or in a list: [{…}, {…}]");
+  }
+}
+
 io::Json RecordDecoder::parse(const Record& record) const {
-  io::Json json = io::parse_json(record.bytes, place(record), record_limits);
+  io::Json json = json_of(record);
   if (json.is_string())
     return {{"text", std::move(json)}};
   if (!json.is_object())

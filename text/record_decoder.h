@@ -33,6 +33,7 @@ class RecordDecoder {
   /// "train.jsonl:12", as which errors name the record.
   std::string place(const Record& record) const;
   FormatError wrong(const Record& record, std::string_view what) const;
+  io::Json json_of(const Record& record) const;
   io::Json parse(const Record& record) const;
   RecordFormat recognise(const Record& record) const;
   FormatError unknown(const Record& record, const io::JsonObject& object) const;

@@ -24,11 +24,37 @@ std::string bytes_of(const io::InputFile& file, int64_t offset, int64_t size) {
   return bytes;
 }
 
+/// Files that people take for data files, by how they begin.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 7> other_files = {{
+    {"PAR1\x15", "a Parquet file"},
+    {"\x1f\x8b", "compressed (gzip)"},
+    {"\x28\xb5\x2f\xfd", "compressed (zstd)"},
+    {"PK\x03\x04", "a zip archive"},
+    {{"ARROW1\0\0", 8}, "an Arrow file"},
+    {"\xff\xfe", "in UTF-16"},
+    {"\xfe\xff", "in UTF-16"},
+}};
+
+void refuse_other(const std::filesystem::path& path, std::string_view head) {
+  std::string_view kind = path.extension() == ".csv"   ? "a table (CSV)"
+                          : path.extension() == ".tsv" ? "a table (TSV)"
+                                                       : "";
+  for (const auto& [begin, name] : other_files)
+    if (head.starts_with(begin))
+      kind = name;
+  if (!kind.empty())
+    throw FormatError(path.string(), -1,
+                      concat("the file is ", kind,
+                             ", expected JSON lines, a JSON list or plain text, in UTF-8 and not "
+                             "compressed; convert it first"));
+}
+
 FileKind kind_of(const std::filesystem::path& path) {
-  if (path.extension() == ".txt" || path.extension() == ".raw")
-    return FileKind::plain;
   const io::InputFile file(path);
   const std::string head = bytes_of(file, 0, std::min<int64_t>(file.size(), 4096));
+  refuse_other(path, head);
+  if (path.extension() == ".txt" || path.extension() == ".raw")
+    return FileKind::plain;
   const size_t begin = head.starts_with(byte_order_mark) ? byte_order_mark.size() : 0;
   const size_t first = head.find_first_not_of(json_blanks, begin);
   return first != std::string::npos && head[first] == '[' ? FileKind::list : FileKind::lines;

@@ -278,7 +278,12 @@ TEST_CASE("data: a sample with nothing to learn is an error that says how to fix
 
 TEST_CASE("data: a broken line is an error with its number") {
   const std::string good = "{\"text\": \"a\"}\n";
-  check_contains(Case(good + good + "{\"text\": \"b\"\n").refusal(), "data.jsonl:3: at byte");
+  check_contains(Case(good + good + "{\"text\": \"b\"\n").refusal(),
+                 "data.jsonl:3: the line ends inside of its JSON value; a record stands on a line");
+  check_contains(Case("{\n  \"text\": \"a\"\n}\n").refusal(),
+                 "data.jsonl:1: the line ends inside");
+  check_contains(Case(good + "{\"text\": b}\n").refusal(),
+                 "data.jsonl:2: at byte 9: not valid JSON");
   check_contains(Case(good + "{\"text\": \"b\xff\"}\n").refusal(), "data.jsonl:2: at byte");
   check_contains(Case(good + "{\"text\": \"a\", \"text\": \"b\"}\n").refusal(), "twice");
   check_contains(Case(good + "[1]\n").refusal(), "data.jsonl:2: the line is JSON, but no object");

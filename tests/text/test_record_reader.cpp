@@ -96,6 +96,17 @@ TEST_CASE("records: lines of JSON whatever the name, text by the name") {
   CHECK_THROWS_AS(RecordReader("/does/not/exist.txt"), IoError);
 }
 
+TEST_CASE("records: files of other kinds are refused by their kind") {
+  const auto refusal = [](const std::string& content, const std::string& name) {
+    return test::message_of<FormatError>([&] { FileCase(content, name).open(); });
+  };
+  check_contains(refusal("PAR1\x15\x04", "a.jsonl"), "the file is a Parquet file, expected JSON");
+  check_contains(refusal("\x1f\x8b\x08", "a.jsonl.gz"), "the file is compressed (gzip), expected");
+  check_contains(refusal("a,b\n1,2\n", "a.csv"), "the file is a table (CSV), expected");
+  check_contains(refusal(std::string("\xff\xfe{\0", 4), "a.jsonl"), "the file is in UTF-16");
+  check_contains(refusal(std::string("\xff\xfe{\0", 4), "a.txt"), "a.txt: the file is in UTF-16");
+}
+
 TEST_CASE("records: plain text is cut into documents at separator lines") {
   const FileCase text(
       "\xef\xbb\xbf\nfirst\r\nline\n<|end|>\n\nsecond <|end|> here\n<|end|>\r\n<|end|>", "a.txt");

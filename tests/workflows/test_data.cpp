@@ -117,7 +117,7 @@ TEST_CASE("data check: all faults of all files with their lines, and exit code 3
   const CommandResult result = run_graft(data_verb("check", scratch / "d"));
   check_exit(result, 3);
   check_contains(result.out, "train.jsonl:3: question is 5, expected a text");
-  check_contains(result.out, "train.jsonl:4: at byte");
+  check_contains(result.out, "train.jsonl:4: the line ends inside of its JSON value");
   check_contains(result.out, "train.jsonl:7: the record is no question/answer record");
   check_contains(result.out, "train.jsonl: 4 samples, 3 faults");
   check_contains(result.out, "test.jsonl: 2 samples, 0 faults");
