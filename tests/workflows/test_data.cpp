@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "graft/io/file.h"
 #include "graft/tests/workflows/workflow.h"
 
 using namespace graft;
@@ -19,6 +20,14 @@ void write(const fs::path& file, const std::string& text) {
 
 Arguments data_verb(const std::string& action, const fs::path& file, const Arguments& more = {}) {
   return joined({"data", action, "--model", data("tokenizers/llama3"), "--data", file}, more);
+}
+
+/// The code block of a page that begins so.
+std::string block_of(const std::string& page, const std::string& begin) {
+  const size_t at = page.find("```\n" + begin);
+  REQUIRE_MESSAGE(at != std::string::npos, "no block begins with '", begin, "'");
+  const size_t first = at + 4;
+  return page.substr(first, page.find("```\n", first) - first);
 }
 
 constexpr const char* questions =
@@ -45,6 +54,32 @@ TEST_CASE("data preview: shows the turns, and in brackets what is learnt") {
   check_exit(second, 0);
   CHECK(second.out.find("line 1:") == std::string::npos);
   check_contains(second.out, "|3|+|3|?|<|eot_id|>|");
+}
+
+TEST_CASE("data: docs/command.md shows what preview and stats print") {
+  const TemporaryFolder scratch;
+  write(scratch / "train.jsonl",
+        R"({"messages": [{"role": "user", "content": "What is 2+2?"},)"
+        R"( {"role": "assistant", "content": "4."}, {"role": "user", "content": "Sure?"},)"
+        R"( {"role": "assistant", "content": "Yes, I am."}]})");
+  const std::string page = io::read_file(golden("../../docs/command.md"), 1 << 20);
+  const CommandResult preview = run_graft({"data", "preview", "--model", data("tokenizers/qwen2.5"),
+                                           "--data", scratch / "train.jsonl"});
+  check_exit(preview, 0);
+  check_contains(preview.out, block_of(page, "line 1: "));
+
+  CommandOptions here;
+  here.directory = data("text/gsm8k");
+  const CommandResult stats =
+      run_graft({"data", "stats", "--model", fs::absolute(data("tokenizers/qwen2.5")), "--data",
+                 "train.jsonl", "--max-seq-len", "256", "--packing"},
+                here);
+  check_exit(stats, 0);
+  std::string shown = block_of(page, "graft data stats train.jsonl\n");
+  const std::string more = "            …\n";  // the histogram goes on
+  REQUIRE(shown.ends_with(more));
+  shown.resize(shown.size() - more.size());
+  check_contains(stats.out, shown);
 }
 
 TEST_CASE("data preview: on a terminal what is learnt is green, not bracketed") {
