@@ -20,14 +20,25 @@ std::vector<int64_t> by_length(const text::Samples& samples) {
   return order;
 }
 
-/// Writes the summed loss of each sample of the batch to its place in `sums`.
-void add_losses(const Tensor& per_token, std::span<const int64_t> picked,
+/// The losses of a sample's tokens, from its row of losses of each next token.
+std::vector<float> losses_of_tokens(std::span<const float> next_tokens, int64_t tokens) {
+  std::vector<float> losses(static_cast<size_t>(tokens), 0.0f);
+  std::copy_n(next_tokens.begin(), tokens - 1, losses.begin() + 1);
+  return losses;
+}
+
+/// Writes the summed loss of each sample of the batch to its place in `sums`, and shows them.
+void add_losses(const Tensor& per_token, const text::Samples& samples,
+                std::span<const int64_t> picked, const EvaluateOptions& options,
                 std::vector<double>& sums) {
   const auto losses = per_token.span<float>();
   const size_t width = losses.size() / picked.size();
   for (size_t row = 0; row < picked.size(); ++row) {
     const auto of_row = losses.subspan(row * width, width);
-    sums[static_cast<size_t>(picked[row])] = std::accumulate(of_row.begin(), of_row.end(), 0.0);
+    const int64_t index = picked[row];
+    sums[static_cast<size_t>(index)] = std::accumulate(of_row.begin(), of_row.end(), 0.0);
+    if (options.on_sample)
+      options.on_sample(index, losses_of_tokens(of_row, samples.info(index).tokens));
   }
 }
 
@@ -57,7 +68,8 @@ std::optional<Evaluation> evaluate(const nn::CausalLM& model, const text::Sample
   for (size_t done = 0; done < order.size();) {
     const auto part = std::span(order).subspan(done, std::min(batch_size, order.size() - done));
     const Batch batch = make_batch(samples, part);
-    add_losses(nn::causal_lm_loss(model, batch.ids, batch.labels, context).per_token, part, sums);
+    const nn::Loss loss = nn::causal_lm_loss(model, batch.ids, batch.labels, context);
+    add_losses(loss.per_token, samples, part, options, sums);
     result.tokens += batch.tokens;
     done += part.size();
     result.samples = static_cast<int64_t>(done);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "graft/nn/causal_lm.h"
 #include "graft/text/sample_source.h"
@@ -23,6 +24,10 @@ struct EvaluateOptions {
   std::optional<nn::AdapterSelection> adapters{};
   /// Called after each batch with the samples done and their number; returns false to give up.
   std::function<bool(int64_t done, int64_t total)> progress{};
+  /// Called once for each sample, in no particular order, with its number in the samples and for
+  /// each of its tokens -log p(token | those before), 0 where it carries no loss. What the sample's
+  /// loss is summed from.
+  std::function<void(int64_t index, std::span<const float> losses)> on_sample{};
 };
 
 /// Runs the model over all samples, without dropout and without gradients. Every token weighs the

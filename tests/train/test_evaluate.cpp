@@ -40,6 +40,40 @@ TEST_CASE("evaluate: the batch size changes nothing but rounding") {
           doctest::Approx(alone).epsilon(1e-6));
 }
 
+TEST_CASE("evaluate: the losses of the tokens are shown, and sum to the loss") {
+  const TinyRun run;
+  const auto samples = golden_samples(7);
+  std::vector<std::vector<float>> losses(samples.size());
+  const auto on_sample = [&](int64_t index, std::span<const float> of_sample) {
+    auto& place = losses[static_cast<size_t>(index)];
+    CHECK(place.empty());  // once
+    place.assign(of_sample.begin(), of_sample.end());
+  };
+  const auto evaluation = evaluate(run.model, samples, {.batch_size = 3, .on_sample = on_sample});
+  double total = 0;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const text::Sample& sample = samples[i];
+    REQUIRE(losses[i].size() == sample.input_ids.size());
+    for (size_t t = 0; t < losses[i].size(); ++t)
+      CHECK((losses[i][t] != 0) == (t > 0 && sample.labels[t] != text::no_label));
+    total += std::accumulate(losses[i].begin(), losses[i].end(), 0.0);
+  }
+  CHECK(total / static_cast<double>(evaluation->tokens) == doctest::Approx(evaluation->loss));
+  // The loss of a token is that of predicting it from those before: the last one of the first.
+  const text::Sample& first = samples[0];
+  const auto length = static_cast<int64_t>(first.input_ids.size());
+  const Tensor logits = run.model.logits(Tensor::from(first.input_ids, {1, length}), {})
+                            .value()
+                            .slice(1, length - 2, length - 1);
+  const std::vector<double> row = logits.contiguous().to_vector();
+  double sum = 0;
+  for (const double logit : row)
+    sum += std::exp(logit);
+  REQUIRE(first.labels.back() != text::no_label);
+  CHECK(losses[0].back() ==
+        doctest::Approx(std::log(sum) - row[static_cast<size_t>(first.labels.back())]));
+}
+
 TEST_CASE("evaluate: nothing is kept for backward") {
   const TinyRun run;
   const auto samples = golden_samples(16);
