@@ -10,10 +10,10 @@
 #include "graft/cli/flags.h"
 #include "graft/cli/interrupt.h"
 #include "graft/cli/model_flags.h"
-#include "graft/cli/prompt.h"
 #include "graft/cli/template_flags.h"
 #include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
+#include "graft/text/prompt.h"
 
 namespace graft::cli {
 namespace {
@@ -36,7 +36,7 @@ class Chat {
        const TemplateFlags& chat_template, std::optional<std::string> system, std::string adapter)
       : loaded_(loaded),
         tokenizer_(tokenizer),
-        prompter_(tokenizer, *template_variables(chat_template)),
+        prompter_(tokenizer, {.template_variables = template_variables(chat_template)}),
         flags_(flags),
         system_(std::move(system)),
         adapter_(std::move(adapter)) {
@@ -66,7 +66,7 @@ class Chat {
     std::cerr << terminal_.bold("graft chat") << ": type a message"
               << (loaded_.adapted ? ", /adapter off to compare with the base model" : "")
               << ", /help or /exit"
-              << (prompter_.has_template()
+              << (prompter_.uses_template()
                       ? ""
                       : "; the model has no chat template: each message is continued as it is")
               << "\n";
@@ -109,10 +109,10 @@ class Chat {
 
   void reply(const std::string& message) {
     std::vector<text::Message> turns =
-        prompter_.has_template() ? turns_ : std::vector<text::Message>();
+        prompter_.uses_template() ? turns_ : std::vector<text::Message>();
     turns.push_back({"user", message});
-    const Prompts prompt{.ids = {prompter_.conversation(turns)},
-                         .goes_on = !prompter_.has_template()};
+    const Prompts prompt{.ids = {prompter_.from_turns(turns).ids},
+                         .goes_on = !prompter_.uses_template()};
     check_length(std::ssize(prompt.ids[0]), turns.size() > (system_ ? 2 : 1));
     const Terminal out = terminal_of(1);
     const auto show = [&](size_t, const std::string& piece) {
@@ -150,7 +150,7 @@ class Chat {
 
   const LoadedModel& loaded_;
   const text::Tokenizer& tokenizer_;
-  const Prompter prompter_;
+  const text::Prompter prompter_;
   const AnswerFlags& flags_;
   const std::optional<std::string> system_;
   const std::string adapter_;  // what the prompt calls it

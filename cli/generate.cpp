@@ -11,11 +11,10 @@
 #include "graft/cli/flags.h"
 #include "graft/cli/interrupt.h"
 #include "graft/cli/model_flags.h"
-#include "graft/cli/prompt.h"
 #include "graft/cli/template_flags.h"
 #include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
-#include "graft/text/line_reader.h"
+#include "graft/text/prompt_file.h"
 
 namespace graft::cli {
 namespace {
@@ -36,7 +35,8 @@ void add_flags(Flags& flags, GenerateFlags& values) {
   flags.group("Prompt");
   flags.add("prompt", values.prompt, "TEXT", "what to answer; with --raw: what to continue");
   flags.add("prompts", values.prompts, "FILE",
-            "one prompt a line, or a .jsonl file with {\"prompt\": \"…\"} lines");
+            "one prompt a line, or a .jsonl or .json file of records with prompt, messages, "
+            "question or the like");
   flags.add("system", values.system, "TEXT", "the system's turn before the prompt");
   flags.add("raw", values.raw, "continue the text as it is, without the chat template");
   add_template_flags(flags, values.chat_template, true);
@@ -62,55 +62,14 @@ void check_flags(Flags& flags, const GenerateFlags& values) {
   check_answer_flags(flags, values.answer);
 }
 
-struct Prompt {
-  std::string text;
-  int64_t line = 0;  ///< of --prompts
-  std::vector<int64_t> ids{};
-};
-
-/// The lines of a file that are not empty; of a .jsonl file their "prompt".
-std::vector<Prompt> read_prompts(const std::filesystem::path& path) {
-  std::vector<Prompt> prompts;
-  text::LineReader lines(path);
-  while (std::optional<std::string> line = lines.next()) {
-    if (line->find_first_not_of(" \t") == line->npos)
-      continue;
-    if (path.extension() == ".jsonl") {
-      const std::string where = concat(path.string(), ":", lines.line());
-      const io::Json json = io::parse_json(*line, where);
-      line = io::JsonObject(json, where).text("prompt");
-    }
-    prompts.push_back({.text = *std::move(line), .line = lines.line()});
-  }
-  if (prompts.empty())
-    throw FormatError(path.string(), -1, "there is no prompt in it, expected one a line");
-  return prompts;
-}
-
-std::vector<int64_t> prompt_ids(const GenerateFlags& values, const Prompter& prompter,
-                                const std::string& prompt) {
-  if (values.raw)
-    return prompter.raw(prompt);
-  std::vector<text::Message> turns;
-  if (values.system)
-    turns.push_back({"system", *values.system});
-  turns.push_back({"user", prompt});
-  return prompter.conversation(turns);
-}
-
-/// Turns all prompts into ids, so that a bad one is known before anything is answered.
-void encode(const GenerateFlags& values, const Prompter& prompter, int64_t positions,
-            std::vector<Prompt>& prompts) {
-  for (Prompt& prompt : prompts) {
-    try {
-      prompt.ids = prompt_ids(values, prompter, prompt.text);
-      check_prompt(prompt.ids, positions);
-    } catch (const ConfigError& error) {
-      if (values.prompt)
-        throw;
-      throw FormatError::at_line(values.prompts, prompt.line, error.what());
-    }
-  }
+/// All prompts, so that a bad one is known before anything is answered.
+std::vector<text::Prompt> read(const GenerateFlags& values, const text::Prompter& prompter) {
+  const int64_t positions = models::describe(values.model.model).info.max_positions;
+  if (!values.prompt)
+    return text::read_prompts(values.prompts, prompter, {.positions = positions}).prompts;
+  text::Prompt prompt = prompter.from_text(*values.prompt);
+  text::check_prompt(prompt.ids, positions);
+  return {std::move(prompt)};
 }
 
 /// Answers all prompts, some at a time. One answer is shown while it grows; of several, each is
@@ -119,7 +78,8 @@ class Generation {
  public:
   /// Refers to everything it is given.
   Generation(const GenerateFlags& values, const nn::CausalLM& model,
-             const text::Tokenizer& tokenizer, bool goes_on, const std::vector<Prompt>& prompts)
+             const text::Tokenizer& tokenizer, bool goes_on,
+             const std::vector<text::Prompt>& prompts)
       : values_(values),
         model_(model),
         tokenizer_(tokenizer),
@@ -163,11 +123,11 @@ class Generation {
 
   bool streams() const { return values_.prompt && !values_.json; }
 
-  void print_text(const Prompt& prompt, const Answer& answer) const {
+  void print_text(const text::Prompt& prompt, const Answer& answer) const {
     if (streams())
       std::cout << std::endl;
     else
-      std::cout << terminal_.bold("> " + shown(prompt.text)) << "\n"
+      std::cout << terminal_.bold("> " + shown(prompt.asked)) << "\n"
                 << shown(answer.text) << "\n"
                 << std::endl;
     // For a person who watches; a program reads stop_reason.
@@ -179,11 +139,14 @@ class Generation {
                 << std::endl;
   }
 
-  void print_json(const Prompt& prompt, const Answer& answer) {
-    io::Json json = {{"text", answer.text},
-                     {"token_ids", answer.ids},
-                     {"prompt_tokens", prompt.ids.size()},
-                     {"stop_reason", name(answer.reason)}};
+  void print_json(const text::Prompt& prompt, const Answer& answer) {
+    io::Json json;
+    if (!values_.prompt)
+      json["prompt"] = prompt.asked;
+    json["text"] = answer.text;
+    json["token_ids"] = answer.ids;
+    json["prompt_tokens"] = prompt.ids.size();
+    json["stop_reason"] = name(answer.reason);
     if (values_.prompt)
       json["tokens_per_second"] = tokens_per_second();
     std::cout << (values_.prompt ? ""
@@ -207,7 +170,7 @@ class Generation {
   const nn::CausalLM& model_;
   const text::Tokenizer& tokenizer_;
   const bool goes_on_;
-  const std::vector<Prompt>& prompts_;
+  const std::vector<text::Prompt>& prompts_;
   const Terminal terminal_ = terminal_of(1);
   bool any_results_ = false;
   size_t tokens_ = 0;
@@ -228,18 +191,18 @@ ExitCode run_generate(Arguments arguments) {
   }
   check_flags(flags, values);
   apply_model_flags(flags, values.model);
-  std::vector<Prompt> prompts =
-      values.prompt ? std::vector{Prompt{.text = *values.prompt}} : read_prompts(values.prompts);
   text::Tokenizer tokenizer = text::Tokenizer::load(values.model.model);
   choose_template(values.chat_template, tokenizer);
-  const Prompter prompter(tokenizer, *template_variables(values.chat_template));
-  encode(values, prompter, models::describe(values.model.model).info.max_positions, prompts);
+  const text::Prompter prompter(tokenizer,
+                                {.raw = values.raw,
+                                 .template_variables = template_variables(values.chat_template),
+                                 .system = values.raw ? std::nullopt : values.system});
+  const std::vector<text::Prompt> prompts = read(values, prompter);
   const LoadedModel loaded = load_model(values.model);
-  const bool is_plain = !values.raw && !prompter.has_template();
-  if (is_plain)
+  if (!values.raw && !prompter.uses_template())
     std::cerr << "the model has no chat template: the text is continued as it is (--raw)\n";
   watch_signals();
-  Generation(values, loaded.model(), tokenizer, values.raw || is_plain, prompts).run();
+  Generation(values, loaded.model(), tokenizer, !prompter.uses_template(), prompts).run();
   return stop_requested() ? interrupted_exit_code() : ExitCode::done;
 }
 

@@ -3,12 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "graft/text/line_reader.h"
-
 namespace graft::text {
 namespace {
-
-constexpr io::JsonLimits record_limits{.max_bytes = LineReader::max_line_bytes};
 
 LossOn default_loss(RecordFormat format) {
   switch (format) {
@@ -32,32 +28,26 @@ bool has_turns(RecordFormat format) {
   return format != RecordFormat::text && format != RecordFormat::tokens;
 }
 
-std::string quoted_list(const std::vector<std::string>& keys) {
-  std::string text;
-  for (const std::string& key : keys)
-    text += concat(text.empty() ? "'" : ", '", key, "'");
-  return text.empty() ? "no keys" : text;
-}
-
 }  // namespace
 
 RecordDecoder::RecordDecoder(const RecordReader& file, const Record& first,
                              const Tokenizer* tokenizer, const DatasetOptions& options)
-    : file_(file.path()), kind_(file.kind()), tokenizer_(tokenizer), options_(options) {
-  check_columns(first);
+    : parser_(file, first, options.columns, record_keys()),
+      tokenizer_(tokenizer),
+      options_(options) {
   format_ = recognise(first);
   choose_loss();
   GRAFT_CHECK(format_ == RecordFormat::tokens || tokenizer_ != nullptr, ConfigError,
-              "data: ", file_, " has ", name_of(format_),
+              "data: ", parser_.file(), " has ", name_of(format_),
               " records, which need a tokenizer, but the model comes without one");
-  GRAFT_CHECK(
-      kind_ != FileKind::plain || options_.overlong.value_or(Overlong::split) == Overlong::split,
-      ConfigError, "data: ", file_,
-      " is plain text, which is split into samples of --max-seq-len; there is no "
-      "--overlong ",
-      name_of(*options_.overlong));
+  GRAFT_CHECK(parser_.kind() != FileKind::plain ||
+                  options_.overlong.value_or(Overlong::split) == Overlong::split,
+              ConfigError, "data: ", parser_.file(),
+              " is plain text, which is split into samples of --max-seq-len; there is no "
+              "--overlong ",
+              name_of(*options_.overlong));
   GRAFT_CHECK(!options_.raw || (has_turns(format_) && !needs_template(format_)), ConfigError,
-              "data: ", file_, " has ", name_of(format_),
+              "data: ", parser_.file(), " has ", name_of(format_),
               " records, for which there is no --raw: it joins prompts and answers without the "
               "chat template");
   const bool may_use_template = has_turns(format_) && !options_.raw;
@@ -66,8 +56,8 @@ RecordDecoder::RecordDecoder(const RecordReader& file, const Record& first,
     chat_ = std::make_unique<const Chat>(*tokenizer_, options_.template_variables != nullptr
                                                           ? *options_.template_variables
                                                           : io::Json::object());
-  GRAFT_CHECK(chat_ != nullptr || !options_.needs_template, ConfigError, "data: ", file_, " has ",
-              name_of(format_),
+  GRAFT_CHECK(chat_ != nullptr || !options_.needs_template, ConfigError, "data: ", parser_.file(),
+              " has ", name_of(format_),
               " records, which go through no chat template; leave --chat-template and "
               "--chat-template-kwargs out");
   if (options_.vocab_size == 0 && tokenizer_ != nullptr)
@@ -80,72 +70,11 @@ RecordDecoder::RecordDecoder(const RecordReader& file, const Record& first,
                              .vocab_size = options_.vocab_size});
 }
 
-std::string RecordDecoder::place(const Record& record) const {
-  return concat(file_, ":", record.place.line);
-}
-
-FormatError RecordDecoder::wrong(const Record& record, std::string_view what) const {
-  return FormatError::at_line(file_, record.place.line, what);
-}
-
-/// The JSON of a record. Of a value that does not end with its line it is said that it should.
-io::Json RecordDecoder::json_of(const Record& record) const {
-  try {
-    return io::parse_json(record.bytes, place(record), record_limits);
-  } catch (const FormatError& error) {
-    if (kind_ != FileKind::lines || error.offset() != std::ssize(record.bytes))
-      throw;
-    throw wrong(record,
-                "the line ends inside of its JSON value; a record stands on a line of its "
-                "own, or in a list: [{…}, {…}]");
-  }
-}
-
-io::Json RecordDecoder::parse(const Record& record) const {
-  io::Json json = json_of(record);
-  if (json.is_string())
-    return {{"text", std::move(json)}};
-  if (!json.is_object())
-    throw wrong(record, concat("the ", kind_ == FileKind::lines ? "line" : "record",
-                               " is JSON, but no object; a record is {\"text\": …} or the like",
-                               kind_ == FileKind::lines ? ", one a line" : ""));
-  for (const auto& [ours, theirs] : options_.columns) {
-    const auto found = json.find(theirs);
-    if (found == json.end())
-      continue;
-    io::Json value = std::move(*found);
-    json.erase(theirs);
-    json[ours] = std::move(value);
-  }
-  return json;
-}
-
-/// A key that no record has would change nothing in silence.
-void RecordDecoder::check_columns(const Record& first) const {
-  if (options_.columns.empty())
-    return;
-  GRAFT_CHECK(kind_ != FileKind::plain, ConfigError, "data: --columns names keys of records, but ",
-              file_, " is plain text");
-  const io::Json json = io::parse_json(first.bytes, place(first), record_limits);
-  if (!json.is_object())
-    return;  // refused for that
-  const std::vector<std::string> keys = io::JsonObject(json, file_).keys();
-  for (const auto& [ours, theirs] : options_.columns) {
-    const bool known = std::ranges::find(record_keys(), ours) != record_keys().end();
-    GRAFT_CHECK(known, ConfigError, "data: --columns gives '", theirs, "' the name '", ours,
-                "', which is none that graft knows", did_you_mean(ours, record_keys()),
-                "; known are ", quoted_list({record_keys().begin(), record_keys().end()}));
-    GRAFT_CHECK(std::ranges::find(keys, theirs) != keys.end(), ConfigError, "data: --columns ",
-                ours, "=", theirs, " given, but the record in ", place(first), " has ",
-                quoted_list(keys), did_you_mean(theirs, keys));
-  }
-}
-
 RecordFormat RecordDecoder::recognise(const Record& record) const {
-  if (kind_ == FileKind::plain)
+  if (parser_.kind() == FileKind::plain)
     return RecordFormat::text;
-  const io::Json json = parse(record);
-  const io::JsonObject object(json, place(record));
+  const io::Json json = parser_.parse(record);
+  const io::JsonObject object(json, parser_.place(record));
   const auto format = format_of(object);
   if (!format)
     throw unknown(record, object);
@@ -154,7 +83,7 @@ RecordFormat RecordDecoder::recognise(const Record& record) const {
 
 FormatError RecordDecoder::unknown(const Record& record, const io::JsonObject& object) const {
   const bool is_preference = object.has("chosen");
-  return wrong(
+  return parser_.wrong(
       record,
       concat("the record has ", quoted_list(object.keys()),
              ", expected 'text', 'prompt' and 'completion', 'messages', 'conversations', "
@@ -170,7 +99,7 @@ void RecordDecoder::choose_loss() {
   const bool fits = has_turns(format_) ||
                     (format_ == RecordFormat::text && loss_on_ == LossOn::all) ||
                     (format_ == RecordFormat::tokens && !options_.loss_on);
-  GRAFT_CHECK(fits, ConfigError, "data: ", file_, " has ", name_of(format_),
+  GRAFT_CHECK(fits, ConfigError, "data: ", parser_.file(), " has ", name_of(format_),
               " records, for which there is no --loss-on ", name_of(loss_on_),
               format_ == RecordFormat::tokens ? "; their labels say it" : "; they have no answers");
 }
@@ -184,20 +113,18 @@ SampleBuilder::Built RecordDecoder::decode(const Record& record) const {
 
 SampleBuilder::Built RecordDecoder::build(const Record& record) const {
   try {
-    if (kind_ == FileKind::plain)
+    if (parser_.kind() == FileKind::plain)
       return builder_->build_text(record.bytes, record.place.begins, record.place.ends);
-    const io::Json json = parse(record);
-    const io::JsonObject object(json, place(record));
+    const io::Json json = parser_.parse(record);
+    const io::JsonObject object(json, parser_.place(record));
     if (const auto format = format_of(object); format != format_)
-      throw wrong(record, concat("the record is no ", name_of(format_),
-                                 " record as the first one is", format ? ", but a " : "",
-                                 format ? concat(name_of(*format), " record") : "",
-                                 "; a file has records of one kind"));
+      throw parser_.wrong(record, concat("the record is no ", name_of(format_),
+                                         " record as the first one is", format ? ", but a " : "",
+                                         format ? concat(name_of(*format), " record") : "",
+                                         "; a file has records of one kind"));
     return builder_->build(object);
   } catch (const FormatError& error) {
-    if (error.file() == place(record) || error.file() == file_)
-      throw;
-    throw wrong(record, error.what());  // of the chat template, say
+    throw parser_.about(record, error);
   }
 }
 
@@ -210,10 +137,10 @@ void RecordDecoder::check_ids(const Record& record, const Sample& sample) const 
   std::string token;
   if (tokenizer_ != nullptr)
     token = tokenizer_->token(largest).value_or("");
-  throw wrong(record, concat("the tokenizer makes token ", largest,
-                             token.empty() ? "" : concat(" ('", token, "')"),
-                             ", but the model has tokens 0 to ", options_.vocab_size - 1,
-                             " only; tokenizer and model do not belong together"));
+  throw parser_.wrong(record, concat("the tokenizer makes token ", largest,
+                                     token.empty() ? "" : concat(" ('", token, "')"),
+                                     ", but the model has tokens 0 to ", options_.vocab_size - 1,
+                                     " only; tokenizer and model do not belong together"));
 }
 
 }  // namespace graft::text

@@ -8,6 +8,7 @@
 #include "graft/text/chat.h"
 #include "graft/text/dataset_options.h"
 #include "graft/text/record_format.h"
+#include "graft/text/record_parser.h"
 #include "graft/text/record_reader.h"
 #include "graft/text/sample_builder.h"
 #include "graft/text/tokenizer.h"
@@ -30,20 +31,13 @@ class RecordDecoder {
   bool uses_chat_template() const { return chat_ != nullptr; }
 
  private:
-  /// "train.jsonl:12", as which errors name the record.
-  std::string place(const Record& record) const;
-  FormatError wrong(const Record& record, std::string_view what) const;
-  io::Json json_of(const Record& record) const;
-  io::Json parse(const Record& record) const;
   RecordFormat recognise(const Record& record) const;
   FormatError unknown(const Record& record, const io::JsonObject& object) const;
-  void check_columns(const Record& first) const;
   void choose_loss();
   SampleBuilder::Built build(const Record& record) const;
   void check_ids(const Record& record, const Sample& sample) const;
 
-  std::string file_;
-  FileKind kind_;
+  RecordParser parser_;
   const Tokenizer* tokenizer_;
   DatasetOptions options_;
   RecordFormat format_ = RecordFormat::text;

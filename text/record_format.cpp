@@ -42,6 +42,20 @@ std::optional<RecordFormat> format_of(const io::JsonObject& record) {
   return std::nullopt;
 }
 
+std::optional<RecordFormat> question_format_of(const io::JsonObject& record) {
+  if (record.has("messages"))
+    return RecordFormat::messages;
+  if (record.has("conversations"))
+    return RecordFormat::sharegpt;
+  if (record.has("prompt"))
+    return RecordFormat::prompt_completion;
+  if (record.has("instruction"))
+    return RecordFormat::alpaca;
+  if (record.has("question"))
+    return RecordFormat::question_answer;
+  return std::nullopt;
+}
+
 std::span<const std::string> record_keys() {
   static const std::vector<std::string> keys = {
       "text",      "prompt",  "completion",    "messages", "tools",

@@ -27,6 +27,10 @@ std::string_view name_of(RecordFormat format);
 /// What kind of record this is, or nothing where it is none that graft knows.
 std::optional<RecordFormat> format_of(const io::JsonObject& record);
 
+/// What kind of question a record asks, whether it has the answer or not: format_of by the keys of
+/// the question alone, and nothing for records that ask none.
+std::optional<RecordFormat> question_format_of(const io::JsonObject& record);
+
 /// The keys that records of any kind have.
 std::span<const std::string> record_keys();
 

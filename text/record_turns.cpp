@@ -44,7 +44,7 @@ std::string alpaca_request(const io::JsonObject& record) {
   return record.text("instruction") + (input.empty() ? "" : "\n" + input);
 }
 
-Json alpaca_messages(const io::JsonObject& record) {
+Json alpaca_question(const io::JsonObject& record) {
   Json messages = Json::array();
   if (const std::string system = record.text_or("system", ""); !system.empty())
     messages.push_back(message("system", system));
@@ -59,12 +59,11 @@ Json alpaca_messages(const io::JsonObject& record) {
     }
   }
   messages.push_back(message("user", alpaca_request(record)));
-  messages.push_back(message("assistant", answer_text(record, "output")));
   return messages;
 }
 
 /// The wording of Stanford's template, with a line break before the answer as all trainers have it.
-JoinedTurns alpaca_joined(const io::JsonObject& record) {
+std::string alpaca_prompt(const io::JsonObject& record) {
   if (record.has("history") && !record.value("history").empty())
     throw record.wrong("history", "none, as earlier turns need a chat template");
   const std::string input = record.text_or("input", "");
@@ -76,9 +75,8 @@ JoinedTurns alpaca_joined(const io::JsonObject& record) {
                  : "Below is an instruction that describes a task, paired with an input that "
                    "provides further context. Write a response that appropriately completes the "
                    "request.";
-  return {system + "\n\n### Instruction:\n" + record.text("instruction") +
-              (input.empty() ? "" : "\n\n### Input:\n" + input) + "\n\n### Response:\n",
-          answer_text(record, "output")};
+  return system + "\n\n### Instruction:\n" + record.text("instruction") +
+         (input.empty() ? "" : "\n\n### Input:\n" + input) + "\n\n### Response:\n";
 }
 
 // sharegpt
@@ -161,22 +159,42 @@ Json sharegpt_messages(const io::JsonObject& record) {
   return messages;
 }
 
-Json prompt_messages_json(const io::JsonObject& record) {
+// prompts and completions
+
+Json prompt_question(const io::JsonObject& record) {
+  if (record.kind("prompt") != JsonKind::array)
+    return {message("user", record.text("prompt"))};
+  check_messages(record, "prompt");
+  return record.value("prompt");
+}
+
+/// The messages of a completion; one of them is an answer.
+Json completion_messages(const io::JsonObject& record) {
   if (record.kind("completion") != JsonKind::array) {
-    const std::string completion = answer_text(record, "completion");
-    return {message("user", record.text("prompt")), message("assistant", completion)};
+    record.text("prompt");  // both are lists, or both are texts
+    return {message("assistant", answer_text(record, "completion"))};
   }
   check_messages(record, "prompt");
   check_messages(record, "completion");
-  Json messages = record.value("prompt");
-  bool answers = false;
-  for (const Json& next : record.value("completion")) {
-    answers = answers || is_answer(next);
-    messages.push_back(next);
-  }
-  if (!answers)
+  const Json& completion = record.value("completion");
+  if (std::ranges::none_of(completion, is_answer))
     throw record.wrong("completion", "messages with one from the assistant");
+  return completion;
+}
+
+/// What is asked and the answer behind each other.
+Json with_answers(Json messages, const Json& answers) {
+  for (const Json& answer : answers)
+    messages.push_back(answer);
   return messages;
+}
+
+/// The number of the last answer, or that of all messages where there is none.
+size_t last_answer(const Json& messages) {
+  for (size_t i = messages.size(); i-- > 0;)
+    if (is_answer(messages[i]))
+      return i;
+  return messages.size();
 }
 
 std::optional<bool> train_flag(const io::JsonObject& entry) {
@@ -199,28 +217,55 @@ std::optional<bool> train_flag(const io::JsonObject& entry) {
 Json messages_of(RecordFormat format, const io::JsonObject& record) {
   switch (format) {
     case RecordFormat::alpaca:
-      return alpaca_messages(record);
+      return with_answers(alpaca_question(record),
+                          {message("assistant", answer_text(record, "output"))});
     case RecordFormat::sharegpt:
       return sharegpt_messages(record);
     case RecordFormat::question_answer:
       return {message("user", record.text("question")),
               message("assistant", answer_text(record, "answer"))};
     case RecordFormat::prompt_completion:
-      return prompt_messages_json(record);
+      return with_answers(prompt_question(record), completion_messages(record));
     default:
       check_messages(record, "messages");
       return record.value("messages");
   }
 }
 
+Json question_messages(RecordFormat format, const io::JsonObject& record, bool cut_at_answer) {
+  switch (format) {
+    case RecordFormat::alpaca:
+      return alpaca_question(record);
+    case RecordFormat::question_answer:
+      return {message("user", record.text("question"))};
+    case RecordFormat::prompt_completion:
+      if (record.kind("completion") != JsonKind::array)
+        return prompt_question(record);
+      break;
+    default:
+      break;
+  }
+  Json messages = messages_of(format, record);
+  const size_t answer = last_answer(messages);
+  if (cut_at_answer || answer + 1 == messages.size())
+    messages.erase(messages.begin() + static_cast<int64_t>(answer), messages.end());
+  return messages;
+}
+
+std::string reference_answer(RecordFormat format, const io::JsonObject& record) {
+  const Json messages = messages_of(format, record);
+  const size_t last = last_answer(messages);
+  if (last == messages.size())
+    throw record.wrong(format == RecordFormat::sharegpt ? "conversations" : "messages",
+                       "messages with one from the assistant, the answer that is expected");
+  return io::JsonObject(messages[last], record.file(), concat("messages[", last, "]"))
+      .text("content");
+}
+
 int64_t prompt_messages(RecordFormat format, const io::JsonObject& record, const Json& messages) {
-  const auto count = static_cast<int64_t>(messages.size());
   if (format == RecordFormat::prompt_completion && record.kind("completion") == JsonKind::array)
-    return count - static_cast<int64_t>(record.value("completion").size());
-  for (int64_t i = count; i-- > 0;)
-    if (is_answer(messages[static_cast<size_t>(i)]))
-      return i;
-  return count;
+    return static_cast<int64_t>(messages.size() - record.value("completion").size());
+  return static_cast<int64_t>(last_answer(messages));
 }
 
 Json tools_of(const io::JsonObject& record) {
@@ -253,17 +298,29 @@ std::vector<bool> take_train_flags(Json& messages, std::string_view file) {
   return learned;
 }
 
+std::string joined_prompt(RecordFormat format, const io::JsonObject& record) {
+  switch (format) {
+    case RecordFormat::alpaca:
+      return alpaca_prompt(record);
+    case RecordFormat::question_answer:
+      return "Question: " + record.text("question") + "\nAnswer:";
+    default:
+      if (record.kind("prompt") == JsonKind::array)
+        throw record.wrong("prompt", "a text, as messages need a chat template");
+      return record.text("prompt");
+  }
+}
+
 JoinedTurns joined_turns(RecordFormat format, const io::JsonObject& record) {
   switch (format) {
     case RecordFormat::alpaca:
-      return alpaca_joined(record);
+      return {joined_prompt(format, record), answer_text(record, "output")};
     case RecordFormat::question_answer:
-      return {"Question: " + record.text("question") + "\nAnswer:",
-              " " + answer_text(record, "answer")};
+      return {joined_prompt(format, record), " " + answer_text(record, "answer")};
     default:
       if (record.kind("completion") == JsonKind::array)
         throw record.wrong("completion", "a text, as messages need a chat template");
-      return {record.text("prompt"), answer_text(record, "completion")};
+      return {joined_prompt(format, record), answer_text(record, "completion")};
   }
 }
 

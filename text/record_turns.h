@@ -20,6 +20,15 @@ io::Json messages_of(RecordFormat format, const io::JsonObject& record);
 int64_t prompt_messages(RecordFormat format, const io::JsonObject& record,
                         const io::Json& messages);
 
+/// What a record asks, without the answer that it may have: the messages before it. The format
+/// follows from the keys of the question alone (see question_format_of). Of messages and sharegpt
+/// what stands before the last answer, where that is the last message or `cut_at_answer` is set.
+/// Throws FormatError.
+io::Json question_messages(RecordFormat format, const io::JsonObject& record, bool cut_at_answer);
+/// The answer that a record has to what it asks: of messages the last one. Throws FormatError where
+/// it has none, or one that is no text.
+std::string reference_answer(RecordFormat format, const io::JsonObject& record);
+
 /// The record's tools for the chat template, null without: a list, or that list as a text. Throws
 /// FormatError.
 io::Json tools_of(const io::JsonObject& record);
@@ -37,5 +46,7 @@ struct JoinedTurns {
 /// prompt/completion as they are; alpaca in the words of Stanford's template; question/answer as
 /// "Question: …\nAnswer: …". Throws FormatError, also for turns that only a template can join.
 JoinedTurns joined_turns(RecordFormat format, const io::JsonObject& record);
+/// The prompt of joined_turns, for records that may have no answer.
+std::string joined_prompt(RecordFormat format, const io::JsonObject& record);
 
 }  // namespace graft::text

@@ -119,6 +119,37 @@ TEST_CASE("generate: a file of prompts, one a line or as JSON lines, in batches 
   CHECK(results("p.jsonl", "2") == expected);
 }
 
+TEST_CASE("generate: records of a data file are prompts, with their answers left out") {
+  const TemporaryFolder scratch;
+  const std::string user = R"({"role": "user", "content": "Hi"})";
+  const std::string yes = R"({"role": "assistant", "content": "Yes"})";
+  std::ofstream(scratch / "p.jsonl")
+      << "{\"messages\": [" << user << "]}\n{\"messages\": [" << user << ", " << yes
+      << "]}\n{\"messages\": [" << user << ", " << yes << ", " << user << "]}\n";
+  std::ofstream(scratch / "q.json") << R"([{"question": "Hi", "answer": "Yes"}])";
+  std::ofstream(scratch / "p.txt") << "Hi\n";
+  std::ofstream(scratch / "chat.jinja")
+      << "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:";
+  const auto results = [&](const std::string& file, const std::string& batch) {
+    return json_of(run_graft({"generate", "--model", data("models/stories260k/hf"), "--prompts",
+                              scratch / file, "--chat-template", scratch / "chat.jinja", "--json",
+                              "--batch-size", batch, "--max-new-tokens", "12"}))["results"];
+  };
+  const auto one = results("p.txt", "1");
+  const auto found = results("p.jsonl", "8");
+  REQUIRE(found.size() == 3);
+  CHECK(found[0] == one[0]);
+  CHECK(found[1] == one[0]);
+  CHECK(found[2]["prompt"] == "Hi");
+  CHECK(found[2]["prompt_tokens"] > found[0]["prompt_tokens"]);
+  CHECK(results("p.jsonl", "1") == found);
+  CHECK(results("q.json", "1") == one);
+  const CommandResult raw =
+      run_graft(generate({"--prompts", scratch / "p.jsonl", "--max-new-tokens", "2"}));
+  check_exit(raw, 3);
+  check_contains(raw.err, "p.jsonl:1: prompt: messages records need a chat template");
+}
+
 TEST_CASE("generate: the seed decides what is sampled") {
   const auto text = [](const std::string& seed) {
     return run_graft(generate({"--prompt", prompt, "--max-new-tokens", "20", "--temperature", "1",
