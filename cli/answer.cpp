@@ -29,10 +29,14 @@ struct Row {
 
 }  // namespace
 
-void add_answer_flags(Flags& flags, AnswerFlags& values) {
-  flags.group("Answer");
+void add_ending_flags(Flags& flags, AnswerFlags& values) {
   flags.add("max-new-tokens", values.max_new_tokens, "N", "longest answer", {1, int64_t{1} << 31});
   flags.add("stop", values.stops, "TEXT", "end the answer before this text; may be repeated");
+}
+
+void add_answer_flags(Flags& flags, AnswerFlags& values) {
+  flags.group("Answer");
+  add_ending_flags(flags, values);
   flags.add("temperature", values.temperature, "X",
             "above 0 samples; 0 takes the likeliest token each time", {0, 1e3});
   flags.add("top-k", values.top_k, "K", "sample among the K likeliest; 0: among all",

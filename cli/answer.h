@@ -22,9 +22,11 @@ struct AnswerFlags {
   int64_t top_k = 0;
   double top_p = 1;
   int64_t seed = 0;
-  std::vector<std::string> stops;
+  std::vector<std::string> stops{};
 };
 void add_answer_flags(Flags& flags, AnswerFlags& values);
+/// Those of them that say where an answer ends: --max-new-tokens and --stop, in the present group.
+void add_ending_flags(Flags& flags, AnswerFlags& values);
 /// Throws ConfigError where --top-k or --top-p is to restrict sampling and nothing is sampled.
 void check_answer_flags(Flags& flags, const AnswerFlags& values);
 

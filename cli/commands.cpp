@@ -18,7 +18,7 @@ constexpr std::array all_verbs = {
     Verb{"data", "show what training makes of a data set, and its faults", run_data},
     Verb{"generate", "answer one prompt or a file of prompts", run_generate},
     Verb{"chat", "talk to a model, with and without its adapter", run_chat},
-    Verb{"eval", "loss and perplexity on a data set", run_eval},
+    Verb{"eval", "loss, exact match or multiple choice on a data set", run_eval},
     Verb{"logits", "write a model's logits to a file, to compare implementations", run_logits},
     Verb{"convert", "write a Hugging Face folder from a GGUF file", run_convert},
     Verb{"inspect", "say what a model, adapter, data set or checkpoint holds", run_inspect},
