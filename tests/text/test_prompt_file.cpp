@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 
 #include "graft/tests/text/data_case.h"
 #include "graft/text/prompt_file.h"
@@ -61,6 +62,28 @@ TEST_CASE("prompts: their tokens are those that a training sample of the record 
       // The same without its answer.
       CHECK(read(data, {}, {.raw = raw}).prompts.at(0).ids == prompt.ids);
       CHECK_FALSE(read(data, {}, {.raw = raw}).prompts.at(0).reference);
+    }
+}
+
+TEST_CASE("prompts: they begin the training samples of a real data set, with real tokenizers") {
+  const auto file = test::data("text/gsm8k/test.jsonl");
+  for (const char* name : {"qwen2.5", "llama3", "tinyllama-chat", "smollm"})
+    for (const bool raw : {false, true}) {
+      INFO(name, " raw ", raw);
+      const Tokenizer tokenizer = Tokenizer::load(test::data(std::string("tokenizers/") + name));
+      const PromptFile asked = read_prompts(file, Prompter(tokenizer, {.raw = raw}),
+                                            {.with_reference = true, .limit = 40});
+      CHECK(asked.prompts.size() == 40);
+      DatasetReader samples(file, &tokenizer, {.raw = raw});
+      for (const Prompt& prompt : asked.prompts) {
+        const Sample sample = *samples.next();
+        const auto learnt =
+            std::ranges::find_if(sample.labels, [](auto l) { return l != no_label; });
+        CHECK(prompt.line == sample.line);
+        CHECK(std::ranges::equal(prompt.ids,
+                                 std::span(sample.input_ids)
+                                     .first(static_cast<size_t>(learnt - sample.labels.begin()))));
+      }
     }
 }
 

@@ -236,19 +236,14 @@ TEST_CASE("eval: exact match and the losses of tokens with an adapter and withou
   CHECK(Json(files.lines("o.jsonl")) == losses["records"]);
 }
 
-TEST_CASE("eval: prompts go through the chat template as for training") {
+TEST_CASE("eval: exact match asks through the chat template") {
   const EvalCase files(Records{Json::parse(R"({"messages": [{"role": "user", "content": "Hi"},
                                               {"role": "assistant", "content": "Yes"}]})")});
   std::ofstream(files / "chat.jinja") << golden_evaluation()["template"].get<std::string>();
-  const Arguments flags = {"--chat-template", files / "chat.jinja", "--per-record"};
-  const Json found = files.json(joined(exact, joined(flags, {"--max-new-tokens", "2"})));
-  const std::string asked = found["records"][0]["prompt"];
-  CHECK(asked == "<s>user: Hi</s>assistant: ");
-  std::string learnt_before;
-  for (const Json& token : files.json(flags)["records"][0]["tokens"])
-    if (token["loss"].is_null())
-      learnt_before += token["text"];
-  CHECK(learnt_before == asked);
+  const Json found = files.json(joined(
+      exact, {"--chat-template", files / "chat.jinja", "--per-record", "--max-new-tokens", "2"}));
+  CHECK(found["records"][0]["prompt"] == "<s>user: Hi</s>assistant: ");
+  CHECK(found["records"][0]["reference"] == "Yes");
 }
 
 TEST_CASE("eval: --limit takes the first samples") {
