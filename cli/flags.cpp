@@ -203,6 +203,15 @@ void Flags::choice(std::string name, std::string& value, std::vector<std::string
   flag.show = [&value] { return io::Json(value); };
 }
 
+void Flags::synonyms(std::string_view name,
+                     std::vector<std::pair<std::string_view, std::string_view>> words) {
+  Flag& flag = *find(name);
+  flag.set = [set = std::move(flag.set), words = std::move(words)](const std::string& text) {
+    const auto word = std::ranges::find(words, text, &decltype(words)::value_type::first);
+    set(word == words.end() ? text : std::string(word->second));
+  };
+}
+
 void Flags::positional(std::string name, std::string& value, std::string help) {
   add(name, value, name, std::move(help));
   flags_.back().is_positional = true;

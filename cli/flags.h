@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "graft/io/json.h"
@@ -64,6 +65,10 @@ class Flags {
   /// One of a few words.
   void choice(std::string name, std::string& value, std::vector<std::string> words,
               std::string help);
+  /// Other spellings of words of a choice, each with its word, which `value` then gets. The help
+  /// does not list them.
+  void synonyms(std::string_view name,
+                std::vector<std::pair<std::string_view, std::string_view>> words);
   /// The one argument without a name. Required.
   void positional(std::string name, std::string& value, std::string help);
   /// --config FILE: reads flags from a file, see config_file.h.

@@ -6,9 +6,8 @@
 #include <charconv>
 #include <filesystem>
 
-#include "graft/optim/adamw.h"
-#include "graft/optim/lion.h"
-#include "graft/optim/sgd.h"
+#include "graft/cli/optimizer_flags.h"
+#include "graft/cli/word_list.h"
 #include "graft/tensor/error.h"
 #include "graft/text/regex.h"
 
@@ -84,13 +83,7 @@ void add_loop_flags(Flags& flags, TrainFlags& values) {
                "how the learning rate falls");
   flags.add("warmup-steps", values.warmup_steps, "N", "updates until the full rate", {0, most});
   flags.add("warmup-ratio", values.warmup_ratio, "R", "the same as a share of all updates", {0, 1});
-  flags.choice("optim", values.optim, {"adamw", "lion", "sgd"}, "the optimizer");
-  flags.add("weight-decay", values.weight_decay, "X",
-            "weight decay as torch's, over all that is trained: with --method full norms and "
-            "biases too",
-            {.least = 0});
-  flags.add("adam-betas", values.adam_betas, "B1,B2",
-            "of adamw, default: 0.9,0.999, and of lion, default: 0.9,0.99");
+  add_optimizer_flags(flags, values);
   flags.add("max-grad-norm", values.max_grad_norm, "X", "clip gradients; 0: never", {.least = 0});
   flags.add("gradient-checkpointing", values.gradient_checkpointing,
             "less memory for about a third more time; the same result");
@@ -119,19 +112,6 @@ void add_run_flags(Flags& flags, TrainFlags& values) {
   flags.rivals("resume", "overwrite");
   for (const char* name : {"resume", "overwrite", "dry-run", "json"})
     flags.not_a_setting(name);
-}
-
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const size_t first = text.find_first_not_of(' ', begin);
-    const size_t last = text.find_last_not_of(' ', end == 0 ? 0 : end - 1);
-    if (first != text.npos && first < end)
-      parts.push_back(text.substr(first, last - first + 1));
-    begin = end + 1;
-  }
-  return parts;
 }
 
 peft::Targets targets(const std::string& text) {
@@ -187,21 +167,6 @@ std::string joined(const std::vector<std::string>& names) {
   for (const std::string& name : names)
     text += (text.empty() ? "" : ",") + name;
   return text;
-}
-
-std::pair<double, double> betas(const std::string& text) {
-  std::vector<double> values;
-  for (const std::string& part : split(text)) {
-    const char* end = part.data() + part.size();
-    double value = 0;
-    const auto [stop, error] = std::from_chars(part.data(), end, value);
-    const bool fits = error == std::errc() && stop == end && value >= 0 && value < 1;
-    values.push_back(fits ? value : -1);
-  }
-  GRAFT_CHECK(values.size() == 2 && values[0] >= 0 && values[1] >= 0, ConfigError,
-              "train: --adam-betas is '", text,
-              "', expected two numbers in [0, 1) with a comma between, e.g. 0.9,0.999");
-  return {values[0], values[1]};
 }
 
 /// As a flag says them; a list in the order of the alphabet, as its order means nothing.
@@ -280,20 +245,6 @@ void take_over_adapter(const Flags& flags, TrainFlags& values) {
   };
   take_targets("target-modules", values.target_modules, own.target_modules);
   take_targets("exclude-modules", values.exclude_modules, own.exclude_modules);
-}
-
-/// The betas of the optimizer, which has its own where none are given.
-void settle_betas(Flags& flags, TrainFlags& values) {
-  if (values.optim == "sgd") {
-    flags.set_aside("adam-betas", "optim",
-                    "is for adamw and lion, but --optim is sgd; leave it out");
-    return;
-  }
-  if (!values.adam_betas)
-    values.adam_betas = values.optim == "lion" ? "0.9,0.99" : "0.9,0.999";
-  GRAFT_CHECK(!values.adam_betas->empty(), ConfigError, flags.where("adam-betas"),
-              " is empty, expected two numbers with a comma between");
-  betas(*values.adam_betas);
 }
 
 void check_validation_flags(const TrainFlags& values) {
@@ -392,26 +343,6 @@ train::TrainOptions train_options(const TrainFlags& values) {
           .shuffle = !values.no_shuffle,
           .row_tokens = values.packing ? values.data.max_seq_len : 0,
           .gradient_checkpointing = values.gradient_checkpointing};
-}
-
-std::unique_ptr<optim::Optimizer> make_optimizer(const TrainFlags& values,
-                                                 std::vector<NamedVariable> parameters) {
-  if (values.optim == "sgd")
-    return std::make_unique<optim::Sgd>(
-        std::move(parameters),
-        optim::SgdOptions{.lr = values.learning_rate, .weight_decay = values.weight_decay});
-  const auto [beta1, beta2] = betas(*values.adam_betas);
-  if (values.optim == "lion")
-    return std::make_unique<optim::Lion>(std::move(parameters),
-                                         optim::LionOptions{.lr = values.learning_rate,
-                                                            .beta1 = beta1,
-                                                            .beta2 = beta2,
-                                                            .weight_decay = values.weight_decay});
-  return std::make_unique<optim::AdamW>(std::move(parameters),
-                                        optim::AdamWOptions{.lr = values.learning_rate,
-                                                            .beta1 = beta1,
-                                                            .beta2 = beta2,
-                                                            .weight_decay = values.weight_decay});
 }
 
 }  // namespace graft::cli

@@ -84,8 +84,5 @@ void settle_train_flags(Flags& flags, TrainFlags& values);
 peft::LoraConfig lora_config(const TrainFlags& values);
 /// What the Trainer is told.
 train::TrainOptions train_options(const TrainFlags& values);
-/// The optimizer of --optim over these parameters.
-std::unique_ptr<optim::Optimizer> make_optimizer(const TrainFlags& values,
-                                                 std::vector<NamedVariable> parameters);
 
 }  // namespace graft::cli

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "graft/cli/optimizer_flags.h"
 #include "graft/cli/terminal.h"
 #include "graft/io/checksum.h"
 #include "graft/nn/module.h"

@@ -2,37 +2,49 @@
 
 #include <utility>
 
-#include "graft/tensor/optimizer.h"
-
 namespace graft::optim {
 namespace {
 
 enum Moment : size_t { first, second };
 
-void check(const AdamWOptions& options) {
+}  // namespace
+
+void check(std::string_view operation, const AdamWOptions& options) {
   for (const double beta : {options.beta1, options.beta2})
-    GRAFT_CHECK(beta >= 0 && beta < 1, ConfigError, "adamw: a beta is ", beta,
+    GRAFT_CHECK(beta >= 0 && beta < 1, ConfigError, operation, ": a beta is ", beta,
                 ", a number in [0, 1) expected");
-  GRAFT_CHECK(options.eps >= 0, ConfigError, "adamw: eps is ", options.eps,
+  GRAFT_CHECK(options.eps >= 0, ConfigError, operation, ": eps is ", options.eps,
               ", at least 0 expected");
-  GRAFT_CHECK(options.weight_decay >= 0, ConfigError, "adamw: weight_decay is ",
+  GRAFT_CHECK(options.weight_decay >= 0, ConfigError, operation, ": weight_decay is ",
               options.weight_decay, ", at least 0 expected");
 }
 
-}  // namespace
+std::map<std::string, double> settings_of(const AdamWOptions& options) {
+  return {{"beta1", options.beta1},
+          {"beta2", options.beta2},
+          {"eps", options.eps},
+          {"weight_decay", options.weight_decay}};
+}
+
+AdamWScalars scalars_of(const AdamWOptions& options, double lr, double grad_scale, int64_t step) {
+  return {.lr = lr,
+          .beta1 = options.beta1,
+          .beta2 = options.beta2,
+          .eps = options.eps,
+          .weight_decay = options.weight_decay,
+          .grad_scale = grad_scale,
+          .step = step};
+}
 
 AdamW::AdamW(std::vector<NamedVariable> parameters, const AdamWOptions& options)
     : Optimizer("adamw", std::move(parameters), options.lr), options_(options) {
-  check(options);
+  check("adamw", options);
   add_buffer("exp_avg");
   add_buffer("exp_avg_sq");
 }
 
 std::map<std::string, double> AdamW::settings() const {
-  return {{"beta1", options_.beta1},
-          {"beta2", options_.beta2},
-          {"eps", options_.eps},
-          {"weight_decay", options_.weight_decay}};
+  return settings_of(options_);
 }
 
 void AdamW::update(size_t i, const Tensor& grad, double grad_scale, int64_t step) {
@@ -41,13 +53,7 @@ void AdamW::update(size_t i, const Tensor& grad, double grad_scale, int64_t step
                                .g = grad.as_view(),
                                .m = buffer(first, i).as_view(),
                                .v = buffer(second, i).as_view(),
-                               .lr = lr(),
-                               .beta1 = options_.beta1,
-                               .beta2 = options_.beta2,
-                               .eps = options_.eps,
-                               .weight_decay = options_.weight_decay,
-                               .grad_scale = grad_scale,
-                               .step = step});
+                               .scalars = scalars_of(options_, lr(), grad_scale, step)});
 }
 
 }  // namespace graft::optim

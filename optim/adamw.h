@@ -2,6 +2,7 @@
 #pragma once
 
 #include "graft/optim/optimizer.h"
+#include "graft/tensor/optimizer.h"
 
 namespace graft::optim {
 
@@ -15,6 +16,13 @@ struct AdamWOptions {
   /// Applies to every parameter, norms and biases included.
   double weight_decay = 0;
 };
+
+/// Throws ConfigError, as `operation`, where an option is out of its range.
+void check(std::string_view operation, const AdamWOptions& options);
+/// The options besides the learning rate, by name.
+std::map<std::string, double> settings_of(const AdamWOptions& options);
+/// What a kernel takes for one step.
+AdamWScalars scalars_of(const AdamWOptions& options, double lr, double grad_scale, int64_t step);
 
 class AdamW final : public Optimizer {
  public:

@@ -50,10 +50,16 @@ Optimizer::Optimizer(std::string_view operation, std::vector<NamedVariable> para
 }
 
 void Optimizer::add_buffer(std::string_view name) {
+  add_buffer(name, [](const Tensor& value) {
+    return Tensor::zeros(value.shape(), accumulator_dtype(value.dtype()), value.device());
+  });
+}
+
+void Optimizer::add_buffer(std::string_view name,
+                           const std::function<Tensor(const Tensor& value)>& make) {
   Buffer added{std::string(name), {}};
   for (const auto& [parameter, variable] : parameters_)
-    added.tensors.push_back(Tensor::zeros(variable.shape(), accumulator_dtype(variable.dtype()),
-                                          variable.value().device()));
+    added.tensors.push_back(make(variable.value()));
   buffers_.push_back(std::move(added));
 }
 
@@ -103,8 +109,10 @@ void Optimizer::step(double grad_scale) {
 State Optimizer::state() const {
   State state{{steps_name, steps_}};
   for (const Buffer& buffer : buffers_) {
-    for (size_t i = 0; i < parameters_.size(); ++i)
-      state.emplace(buffer.name + "." + parameters_[i].name, buffer.tensors[i]);
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (buffer.tensors[i].defined())
+        state.emplace(buffer.name + "." + parameters_[i].name, buffer.tensors[i]);
+    }
   }
   return state;
 }

@@ -1,11 +1,13 @@
 // Optimizer: turns gradients into changes of the leaves it was given.
 //
-// Holds handles of the parameters and, for each, its state, which is as large as an f32 copy of the
-// parameter (f64 for f64) and is taken when the optimizer is made. Results do not depend on the
-// number of threads. One thread at a time; no backward may run meanwhile.
+// Holds handles of the parameters and, for each, its state, which is taken when the optimizer is
+// made: tensors as large as an f32 copy of the parameter (f64 for f64), or smaller ones where the
+// kind of optimizer says so. Results do not depend on the number of threads. One thread at a time;
+// no backward may run meanwhile.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -26,7 +28,7 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// "adamw", "sgd", as the command line spells it.
+  /// "adamw", "adamw8bit", "sgd", as the command line spells it.
   virtual std::string_view name() const = 0;
   /// The settings besides the learning rate, by name: what a resumed run must share.
   virtual std::map<std::string, double> settings() const = 0;
@@ -61,6 +63,8 @@ class Optimizer {
 
   /// Adds a state tensor for every parameter, zeros: "exp_avg" gives "exp_avg.<parameter>".
   void add_buffer(std::string_view name);
+  /// The same with what `make` gives for the parameter's value; undefined: it has none.
+  void add_buffer(std::string_view name, const std::function<Tensor(const Tensor& value)>& make);
   /// The state tensor of parameter `i` that was added as number `buffer`.
   const Tensor& buffer(size_t buffer, size_t i) const { return buffers_[buffer].tensors[i]; }
 
@@ -72,7 +76,7 @@ class Optimizer {
  private:
   struct Buffer {
     std::string name;
-    std::vector<Tensor> tensors;  // one per parameter
+    std::vector<Tensor> tensors;  // one per parameter, some undefined
   };
   void check_grads(const Grads& grads) const;
 

@@ -6,15 +6,19 @@
 
 namespace graft {
 
+/// The settings of a step of AdamW; step from 1.
+struct AdamWScalars {
+  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  int64_t step;
+};
 /// AdamW as PyTorch computes it (Loshchilov and Hutter 2019, arXiv:1711.05101):
 ///   w -= lr · weight_decay · w;  m += (1-beta1)(g - m);  v = beta2 v + (1-beta2) g²;
 ///   w -= lr / (1 - beta1^step) · m / (sqrt(v) / sqrt(1 - beta2^step) + eps).
 /// All row-major; w and g of one floating dtype, m and v f32 (f64 for f64); g is multiplied by
-/// `grad_scale` first; step from 1.
+/// `grad_scale` first.
 struct AdamWArgs {
   TensorView w, g, m, v;
-  double lr, beta1, beta2, eps, weight_decay, grad_scale;
-  int64_t step;
+  AdamWScalars scalars;
 };
 /// SGD as PyTorch computes it: g += weight_decay · w; m = first ? g : momentum · m + (1-dampening)
 /// g; w -= lr · (nesterov ? g + momentum · m : m). m is absent where momentum is 0; dtypes as

@@ -3,9 +3,8 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <limits>
 
+#include "graft/quant/cpu/block_scale.h"
 #include "graft/quant/cpu/register.h"
 #include "graft/quant/dynamic_map.h"
 #include "graft/quant/quantized_tensor.h"
@@ -21,37 +20,12 @@ using cpu_kernels::visit_float;
 /// Numbers of one work item of a thread: some tens of microseconds.
 constexpr int64_t grain_elements = 1 << 15;
 
-/// Numbers worked on together, in loops of constant length that compilers turn into vector code.
-/// Every block but the last of a tensor is a multiple of it.
-constexpr int64_t lanes = 32;
-
-constexpr int64_t largest_block = 4096;
-
-constexpr uint32_t magnitude_bits = 0x7fffffffU;
-
-/// One block as f32, padded with zeros to whole lanes. Returns its largest magnitude: as bits
-/// magnitudes order like numbers, infinity above all finite ones and NaN above infinity.
+/// One block as f32, padded with zeros to whole lanes. Returns its largest magnitude.
 template <class T>
 float read_block(const T* x, int64_t count, float* block) {
   for (int64_t i = 0; i < count; ++i)
     block[i] = static_cast<float>(x[i]);
-  for (int64_t i = count; i % lanes != 0; ++i)
-    block[i] = 0;
-  std::array<int32_t, lanes> largest{};
-  for (int64_t i = 0; i < count; i += lanes) {
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      const auto bits =
-          static_cast<int32_t>(std::bit_cast<uint32_t>(block[i + lane]) & magnitude_bits);
-      largest[lane] = std::max(largest[lane], bits);
-    }
-  }
-  return std::bit_cast<float>(*std::ranges::max_element(largest));
-}
-
-/// What the numbers of a block are multiplied by; 0 for a block of zeros, whose reciprocal would be
-/// infinite. Subnormal numbers count as zeros: their reciprocal may overflow too.
-float reciprocal(float absmax) {
-  return absmax < std::numeric_limits<float>::min() ? 0 : 1 / absmax;
+  return largest_magnitude(block, count);
 }
 
 /// The codes of `lanes` numbers in [-1, 1].
@@ -143,8 +117,8 @@ KernelStatus quantize_blockwise_portable(const QuantizeBlockwiseArgs& args) {
       std::array<float, largest_block> block;
       const float absmax = read_block(args.x.as<T>() + first, count, block.data());
       args.absmax.as<float>()[b] = absmax;
-      if (absmax > std::numeric_limits<float>::max() || absmax != absmax)
-        return;  // the caller sees it in absmax; NaN has no nearest entry
+      if (!is_scale(absmax))
+        return;  // the caller sees it in absmax
       const float factor = reciprocal(absmax);
       uint8_t* codes = args.codes.as<uint8_t>() + first;
       for (int64_t i = 0; i < count; ++i)

@@ -7,6 +7,7 @@ namespace graft {
 void quant::register_cpu_kernels(Registry& registry) {
   register_blocks(registry);
   register_linear(registry);
+  register_optimizer(registry);
 }
 
 void register_built_in_kernels(Registry& registry) {

@@ -2,8 +2,10 @@
 
 #include <cmath>
 
+#include "graft/tensor/cpu/adamw_step.h"
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/families.h"
+#include "graft/tensor/cpu/isa.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::cpu_kernels {
@@ -15,33 +17,6 @@ constexpr int64_t grain = 1 << 14;
 // the roundings are those of PyTorch's sequence of tensor operations on a processor with fused
 // multiply-add: one for a product and the sum it goes into. T is the parameter's type, C that of
 // the state and of the arithmetic.
-
-template <class T, class C>
-void adamw_block(const AdamWArgs& args, int64_t begin, int64_t end) {
-  T* w = args.w.as<T>();
-  const T* g = args.g.as<T>();
-  C* m = args.m.as<C>();
-  C* v = args.v.as<C>();
-  const auto steps = static_cast<double>(args.step);
-  const C scale = static_cast<C>(args.grad_scale);
-  const C kept = static_cast<C>(1 - args.lr * args.weight_decay);
-  const C weight1 = static_cast<C>(1 - args.beta1);
-  const C beta2 = static_cast<C>(args.beta2);
-  const C weight2 = static_cast<C>(1 - args.beta2);
-  const C correction = static_cast<C>(std::sqrt(1 - std::pow(args.beta2, steps)));
-  const C eps = static_cast<C>(args.eps);
-  const C step_size = static_cast<C>(-(args.lr / (1 - std::pow(args.beta1, steps))));
-  const bool near_start = weight1 < C(0.5);  // torch.lerp starts from the nearer end
-  for (int64_t i = begin; i < end; ++i) {
-    const C grad = static_cast<C>(g[i]) * scale;
-    const C difference = grad - m[i];
-    m[i] = near_start ? std::fma(weight1, difference, m[i])
-                      : std::fma(weight1 - C(1), difference, grad);
-    v[i] = std::fma(weight2 * grad, grad, v[i] * beta2);
-    const C denominator = std::sqrt(v[i]) / correction + eps;
-    w[i] = T(static_cast<C>(w[i]) * kept + step_size * m[i] / denominator);
-  }
-}
 
 template <class T, class C>
 void sgd_block(const SgdArgs& args, int64_t begin, int64_t end) {
@@ -86,6 +61,7 @@ void lion_block(const LionArgs& args, int64_t begin, int64_t end) {
   }
 }
 
+template <const AdamWKernels& kernels>
 KernelStatus adamw(const AdamWArgs& args) {
   if (!contiguous(args.w, args.g, args.m, args.v) || args.g.dtype != args.w.dtype)
     return KernelStatus::unsupported;
@@ -93,8 +69,11 @@ KernelStatus adamw(const AdamWArgs& args) {
     using C = accumulator_t<T>;
     if (args.m.dtype != dtype_of<C>::value || args.v.dtype != dtype_of<C>::value)
       return KernelStatus::unsupported;
-    parallel_for(args.w.numel(), grain,
-                 [&](int64_t begin, int64_t end) { adamw_block<T, C>(args, begin, end); });
+    const AdamWFactors<C> factors = factors_of<C>(args.scalars);
+    parallel_for(args.w.numel(), grain, [&](int64_t begin, int64_t end) {
+      adamw_step(rows_of<C>(kernels), factors, end - begin, args.w.as<T>() + begin,
+                 args.g.as<const T>() + begin, args.m.as<C>() + begin, args.v.as<C>() + begin);
+    });
     return KernelStatus::done;
   });
 }
@@ -128,7 +107,9 @@ KernelStatus lion(const LionArgs& args) {
 }  // namespace
 
 void register_optimizer(Registry& registry) {
-  registry.add<adamw>(adamw_slot, DeviceKind::cpu);
+  registry.add<adamw<portable::adamw_kernels>>(adamw_slot, DeviceKind::cpu);
+  if (cpu_has(Isa::avx2))
+    registry.add<adamw<x86_64_v3::adamw_kernels>>(adamw_slot, DeviceKind::cpu, "x86-64-v3");
   registry.add<lion>(lion_slot, DeviceKind::cpu);
   registry.add<sgd>(sgd_slot, DeviceKind::cpu);
 }

@@ -29,6 +29,7 @@ struct Verb {
   Verb() {
     flags.add("model", model, "DIR", "the model");
     flags.choice("method", method, {"lora", "full"}, "what to train");
+    flags.synonyms("method", {{"adapter", "lora"}, {"all", "full"}});
     flags.add("lora-r", rank, "N", "the rank", {1, 1024});
     flags.add("learning-rate", rate, "X", "the rate", {0, 1});
     flags.add("weight-decay", decay, "X", "decay", {.least = 0});
@@ -56,6 +57,15 @@ std::filesystem::path config(const test::TemporaryFolder& folder, const std::str
 }
 
 }  // namespace
+
+TEST_CASE("flags: another spelling of a word is that word, and is not listed") {
+  Verb verb;
+  CHECK(verb.parse({"--method", "all"}));
+  CHECK(verb.method == "full");
+  CHECK(verb.flags.resolved()["method"] == "full");
+  CHECK(Verb().refusal({"--method", "alle"}).find("expected lora or full") != std::string::npos);
+  CHECK(verb.flags.help(80).find("adapter") == std::string::npos);
+}
 
 TEST_CASE("flags: values reach their variables, others keep their defaults") {
   Verb verb;

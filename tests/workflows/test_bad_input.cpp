@@ -156,7 +156,8 @@ TEST_CASE("bad flags: those that would be ignored are refused") {
   const auto refused = [&](const Arguments& more, const std::vector<std::string>& parts) {
     check_refused(scratch, joined(plain, more), 2, parts);
   };
-  refused({"--optim", "sgd", "--adam-betas", "0.9,0.99"}, {"--adam-betas is for adamw and lion", "sgd"});
+  refused({"--optim", "sgd", "--adam-betas", "0.9,0.99"},
+          {"--adam-betas is for adamw and lion", "sgd"});
   refused({"--keep-best", "--val-split", "0.2"}, {"--keep-best", "--eval-steps"});
   refused({"--raw"}, {"--raw", "input_ids/labels"});
   for (const char* flag : {"--val-data", "--adapter", "--target-modules", "--exclude-modules",
@@ -297,7 +298,8 @@ TEST_CASE("bad flags: what this version does not do is refused by name") {
   const Arguments run = short_run(scratch / "out");
   check_refused(scratch, with(run, "--quant", "nf4"), 2, {"--quant", "nf4"});
   check_refused(scratch, with(run, "--device", "cuda:0"), 2, {"--device", "cuda:0"});
-  check_refused(scratch, with(run, "--optim", "adamw8bit"), 2, {"adamw8bit", "adamw"});
+  check_refused(scratch, with(run, "--optim", "paged_lion_8bit"), 2,
+                {"paged_lion_8bit", "adamw or adamw8bit or lion or sgd"});
   check_refused(scratch, with(run, "--init-lora-weights", "pissa"), 2, {"pissa"});
   check_refused(scratch, joined(run, {"--use-dora"}), 2, {"--use-dora"});
   check_refused(scratch, joined(run, {"--adapter", "a", "--adapter", "b"}), 2, {"--adapter"});

@@ -153,6 +153,24 @@ TEST_CASE("resume: full fine-tuning too, stopped by SIGTERM with exit code 143")
   check_same_run(whole, broken, "model.safetensors");
 }
 
+TEST_CASE("resume: with the moments in 8 bits too, under the name transformers has for it") {
+  const TemporaryFolder scratch;
+  const auto run = [](const fs::path& out) {
+    Arguments arguments = interruptible_run(out);
+    erase_flag(arguments, "--lora-r");
+    // Of 4096 numbers and more: the matrices are (128, 32) at least.
+    return joined(arguments, {"--lora-r", "128", "--optim", "paged_adamw_8bit"});
+  };
+  const fs::path whole = scratch / "whole", broken = scratch / "broken";
+  check_exit(run_graft(run(whole)), 0);
+  check_exit(interrupt(run(broken), broken, SIGINT, 7), 130);
+  check_exit(run_graft({"train", "--resume", "--out", broken}), 0);
+  check_same_run(whole, broken, "adapter_model.safetensors");
+  CHECK(record_of(whole)["settings"]["optim"] == "adamw8bit");
+  CHECK(content_of(whole / "checkpoints/step-90/optimizer.safetensors").find("exp_avg_absmax") !=
+        std::string::npos);
+}
+
 TEST_CASE("resume: a finished run is left as it is, and says how to train longer") {
   const TemporaryFolder scratch;
   const fs::path out = scratch / "out";

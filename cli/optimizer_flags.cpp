@@ -1,0 +1,92 @@
+#include "graft/cli/optimizer_flags.h"
+
+#include <charconv>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "graft/cli/word_list.h"
+#include "graft/optim/adamw.h"
+#include "graft/optim/adamw8bit.h"
+#include "graft/optim/lion.h"
+#include "graft/optim/sgd.h"
+#include "graft/tensor/error.h"
+
+namespace graft::cli {
+namespace {
+
+/// Optimizers that transformers' --optim calls otherwise. A paged one is the same, but that its
+/// state may move between a GPU and the processor's memory.
+const std::vector<std::pair<std::string_view, std::string_view>> names_elsewhere = {
+    {"adamw_torch", "adamw"},          {"adamw_torch_fused", "adamw"},
+    {"paged_adamw", "adamw"},          {"paged_adamw_32bit", "adamw"},
+    {"adamw_8bit", "adamw8bit"},       {"adamw_bnb_8bit", "adamw8bit"},
+    {"paged_adamw_8bit", "adamw8bit"}, {"lion_32bit", "lion"},
+    {"paged_lion_32bit", "lion"},
+};
+
+std::pair<double, double> betas(const std::string& text) {
+  std::vector<double> values;
+  for (const std::string& part : split(text)) {
+    const char* end = part.data() + part.size();
+    double value = 0;
+    const auto [stop, error] = std::from_chars(part.data(), end, value);
+    const bool fits = error == std::errc() && stop == end && value >= 0 && value < 1;
+    values.push_back(fits ? value : -1);
+  }
+  GRAFT_CHECK(values.size() == 2 && values[0] >= 0 && values[1] >= 0, ConfigError,
+              "train: --adam-betas is '", text,
+              "', expected two numbers in [0, 1) with a comma between, e.g. 0.9,0.999");
+  return {values[0], values[1]};
+}
+
+}  // namespace
+
+void add_optimizer_flags(Flags& flags, TrainFlags& values) {
+  flags.choice("optim", values.optim, {"adamw", "adamw8bit", "lion", "sgd"},
+               "the optimizer; adamw8bit: AdamW with a quarter of the state");
+  flags.synonyms("optim", names_elsewhere);
+  flags.add("weight-decay", values.weight_decay, "X",
+            "weight decay as torch's, over all that is trained: with --method full norms and "
+            "biases too",
+            {.least = 0});
+  flags.add("adam-betas", values.adam_betas, "B1,B2",
+            "of adamw and adamw8bit, default: 0.9,0.999, and of lion, default: 0.9,0.99");
+}
+
+void settle_betas(Flags& flags, TrainFlags& values) {
+  if (values.optim == "sgd") {
+    flags.set_aside("adam-betas", "optim",
+                    "is for adamw and lion, but --optim is sgd; leave it out");
+    return;
+  }
+  if (!values.adam_betas)
+    values.adam_betas = values.optim == "lion" ? "0.9,0.99" : "0.9,0.999";
+  GRAFT_CHECK(!values.adam_betas->empty(), ConfigError, flags.where("adam-betas"),
+              " is empty, expected two numbers with a comma between");
+  betas(*values.adam_betas);
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const TrainFlags& values,
+                                                 std::vector<NamedVariable> parameters) {
+  if (values.optim == "sgd")
+    return std::make_unique<optim::Sgd>(
+        std::move(parameters),
+        optim::SgdOptions{.lr = values.learning_rate, .weight_decay = values.weight_decay});
+  const auto [beta1, beta2] = betas(*values.adam_betas);
+  if (values.optim == "lion")
+    return std::make_unique<optim::Lion>(std::move(parameters),
+                                         optim::LionOptions{.lr = values.learning_rate,
+                                                            .beta1 = beta1,
+                                                            .beta2 = beta2,
+                                                            .weight_decay = values.weight_decay});
+  const optim::AdamWOptions options{.lr = values.learning_rate,
+                                    .beta1 = beta1,
+                                    .beta2 = beta2,
+                                    .weight_decay = values.weight_decay};
+  if (values.optim == "adamw8bit")
+    return std::make_unique<optim::AdamW8bit>(std::move(parameters), options);
+  return std::make_unique<optim::AdamW>(std::move(parameters), options);
+}
+
+}  // namespace graft::cli
