@@ -1,58 +1,20 @@
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <span>
 
 #include "graft/models/bitsandbytes.h"
+#include "graft/tests/models/quantized_tensors.h"
 #include "graft/tests/support/test.h"
 
 namespace graft::models {
 namespace {
 
+using test::bytes_of;
 using test::check_contains;
 using test::message_of;
+using test::text_of;
+using Tensors = test::QuantizedTensors;
 
-const std::string weight = "model.layers.0.mlp.up_proj.weight";
-
-/// The tensors of a golden checkpoint, to be changed.
-class Tensors final : public io::TensorSource {
- public:
-  explicit Tensors(const std::string& name) {
-    const io::SafetensorsFile file(test::golden("qlora/" + name + "/model.safetensors"),
-                                   io::Access::read);
-    for (const std::string& tensor : file.names())
-      tensors[tensor] = file.load(tensor);
-  }
-
-  std::vector<std::string> names() const override {
-    std::vector<std::string> result;
-    for (const auto& [name, tensor] : tensors)
-      result.push_back(name);
-    return result;
-  }
-  bool contains(std::string_view name) const override {
-    return tensors.contains(std::string(name));
-  }
-  io::TensorInfo info(std::string_view name) const override {
-    const Tensor& tensor = tensors.at(std::string(name));
-    return {tensor.dtype(), tensor.shape()};
-  }
-  Tensor load(std::string_view name) const override { return tensors.at(std::string(name)); }
-  void drop_pages(std::string_view) const override {}
-  std::string file_of(std::string_view) const override { return "file.safetensors"; }
-
-  std::map<std::string, Tensor> tensors;
-};
-
-std::string text_of(const Tensor& bytes) {
-  const auto span = bytes.span<uint8_t>();
-  return {span.begin(), span.end()};
-}
-
-Tensor bytes_of(const std::string& text) {
-  return Tensor::from(std::vector<uint8_t>(text.begin(), text.end()),
-                      {static_cast<int64_t>(text.size())});
-}
+const std::string weight = Tensors::weight;
 
 /// The message of reading the nf4 weight after `change`.
 std::string refusal(const std::function<void(std::map<std::string, Tensor>&)>& change) {
