@@ -8,6 +8,7 @@
 #include "graft/autograd/tape.h"
 #include "graft/quant/linear.h"
 #include "graft/tensor/copy.h"
+#include "graft/tensor/embedding.h"
 #include "graft/tensor/matmul.h"
 #include "graft/tensor/pointwise.h"
 #include "graft/tensor/reduce.h"
@@ -22,6 +23,7 @@ struct SavedTerm {
   Saved u;
   double scale;
   DropoutKey dropout;
+  Tensor rows;
 };
 
 /// The positions of the inputs of the recorded node: x, w, bias, then a and b of each term.
@@ -38,10 +40,19 @@ Tensor side_by_side(const std::vector<Tensor>& parts, int dimension) {
   return parts.size() == 1 ? parts[0].contiguous() : ops::concatenate(parts, dimension);
 }
 
+/// alpha · x w, (M,R), of x (M,K) and w (K,R); only `rows` of x are multiplied where they are
+/// given, and the others are zero.
+Tensor product_of_rows(const Tensor& x, const Tensor& w, double alpha, const Tensor& rows) {
+  if (!rows.defined())
+    return ops::matmul(x, w, alpha, w.dtype());
+  const Tensor product = ops::matmul(ops::embedding(x, rows), w, alpha, w.dtype());
+  return ops::embedding_backward(product, rows, x.dim(0));
+}
+
 /// u = scale · dropout(x) aᵀ, (M,R).
 Tensor shrink(const Tensor& x, const LowRank& term) {
-  const Tensor& a = term.a.value();
-  return ops::matmul(flat(ops::dropout(x, term.dropout)), a.transpose(0, 1), term.scale, a.dtype());
+  return product_of_rows(flat(ops::dropout(x, term.dropout)), term.a.value().transpose(0, 1),
+                         term.scale, term.rows);
 }
 
 /// dx of all terms on top of dy w: those without dropout join the product.
@@ -76,7 +87,7 @@ Grads linear_grads(const Tensor& dy, Needs needs, const Tensor& x, const W& w,
     const SavedTerm& term = terms[i];
     const size_t a = first_term + 2 * i;
     if (needs[0] || needs[a])
-      gs.push_back(ops::matmul(dy_rows, term.b, term.scale, term.b.dtype()));
+      gs.push_back(product_of_rows(dy_rows, term.b, term.scale, term.rows));
     if (needs[a]) {
       const Tensor dropped = flat(ops::dropout(x, term.dropout));
       grads[a] = ops::matmul(gs[i].transpose(0, 1), dropped, 1, term.a.dtype());
@@ -112,7 +123,7 @@ Variable record_linear(const Variable& x, const W& w, const Variable& variable,
     bs.push_back(term.b.value());
     x_is_used = x_is_used || needs_grad(term.a);
     saved.push_back({term.a.value(), term.b.value(), save_if(needs_grad(term.b), us.back()),
-                     term.scale, term.dropout});
+                     term.scale, term.dropout, term.rows});
     inputs.push_back(term.a);
     inputs.push_back(term.b);
   }

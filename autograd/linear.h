@@ -15,6 +15,9 @@ struct LowRank {
   Variable a, b;
   double scale = 1;
   DropoutKey dropout{};
+  /// (n) i64: the rows of x that the term applies to, counted over all leading dimensions, each
+  /// once; undefined: all of them.
+  Tensor rows{};
 };
 
 /// y = x wᵀ + bias + Σ scale · (dropout(x) aᵀ) bᵀ. x (…, K), w (N,K), bias (N) or undefined -> (…,

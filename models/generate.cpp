@@ -180,6 +180,8 @@ class Generation {
       return;
     rows_ = std::move(rows);
     cache_.select_rows(selection);
+    if (context_.adapters)
+      context_.adapters = context_.adapters->of_rows(selection);
   }
 
   const nn::CausalLM& model_;

@@ -46,7 +46,8 @@ struct GenerateOptions {
   std::vector<int64_t> stop_ids{};
   /// Shows each token as it is sampled; rows are numbered from 0. Unset: always go_on.
   std::function<Verdict(int64_t row, int64_t token)> on_token{};
-  /// Unset: the model's default selection.
+  /// Unset: the model's default selection. Where prompts differ in their adapter, by_row names one
+  /// for each.
   std::optional<nn::AdapterSelection> adapters{};
 };
 

@@ -8,6 +8,7 @@
 
 #include "graft/nn/context.h"
 #include "graft/nn/linear.h"
+#include "graft/tensor/error.h"
 
 namespace graft::nn {
 
@@ -46,6 +47,9 @@ class CausalLM : public Module {
   /// The context a forward uses where the caller leaves a choice open: PeftModel fills in its
   /// active adapters. Whoever calls head() itself resolves first.
   virtual Context resolve(const Context& context) const { return context; }
+  /// Says of a model whose head shared the embedding's matrix that it has one of its own now:
+  /// info() and the files that are saved say so from then on. Throws Error where a model cannot.
+  virtual void untie_head();
 
   /// ids (B,T) -> (B,T,vocab_size).
   Variable logits(const Tensor& ids, const Context& context) const {
@@ -53,5 +57,10 @@ class CausalLM : public Module {
     return head().forward(forward(ids, resolved), resolved);
   }
 };
+
+inline void CausalLM::untie_head() {
+  throw Error(concat("untie_head: a model of type \"", info().model_type,
+                     "\" cannot have a head of its own"));
+}
 
 }  // namespace graft::nn

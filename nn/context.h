@@ -4,9 +4,12 @@
 // forward saw, even if an adapter was switched in between.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graft/tensor/dropout.h"
@@ -16,9 +19,32 @@ namespace graft::nn {
 
 class KvCache;
 
-/// Which adapters apply. Their contributions add up; an empty list means the base model alone.
+/// Stands in AdapterSelection::by_row for a row that the base model computes alone; PEFT's name.
+inline constexpr std::string_view base_row = "__base__";
+
+/// Which adapters apply: the same ones for all rows of the batch, or one adapter for each row.
 struct AdapterSelection {
+  /// Their contributions add up; an empty list means the base model alone.
   std::vector<std::string> names;
+  /// The adapter of each row, or base_row; empty where `names` counts for all rows. Not both.
+  std::vector<std::string> by_row{};
+
+  /// True where the adapter applies to some row.
+  bool applies(std::string_view name) const {
+    return std::ranges::find(names, name) != names.end() ||
+           std::ranges::find(by_row, name) != by_row.end();
+  }
+  /// True where not every row has the same.
+  bool differs_by_row() const {
+    return std::ranges::any_of(by_row, [&](const auto& name) { return name != by_row[0]; });
+  }
+  /// The selection for some of the rows.
+  AdapterSelection of_rows(std::span<const int64_t> rows) const {
+    AdapterSelection picked{.names = names};
+    for (size_t i = 0; i < rows.size() && !by_row.empty(); ++i)
+      picked.by_row.push_back(by_row[static_cast<size_t>(rows[i])]);
+    return picked;
+  }
 };
 
 /// What dropout masks depend on besides the layer: see graft/tensor/dropout.h.

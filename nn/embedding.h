@@ -25,6 +25,7 @@ class Embedding final : public EmbeddingLike {
   int64_t rows() const override { return weight_.shape()[0]; }
   int64_t features() const override { return weight_.shape()[1]; }
   const Weight& weight() const override { return weight_; }
+  Weight& weight() { return weight_; }
 
  private:
   Weight weight_;

@@ -50,6 +50,15 @@ class Linear final : public LinearLike {
 
   /// (out_features, in_features)
   const Weight& weight() const { return weight_; }
+  Weight& weight() { return weight_; }
+  /// (out_features), or nullptr.
+  const Parameter* bias() const { return bias_ ? &*bias_ : nullptr; }
+  Parameter* bias() { return bias_ ? &*bias_ : nullptr; }
+  /// True where an adapter of the context brings a weight, rows of it, or a bias.
+  bool is_overridden(const Context& context) const {
+    return weight_.override_under(context) != nullptr ||
+           (bias_ && bias_->override_under(context) != nullptr);
+  }
   FileLayout file_layout() const { return layout_; }
 
  private:

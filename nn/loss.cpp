@@ -29,9 +29,16 @@ Tensor pick(const Tensor& from, const std::vector<int64_t>& rows) {
   return picked;
 }
 
-/// The context as the head sees it for some of the tokens.
-Context context_of_rows(const Context& context, const std::vector<int64_t>& rows) {
+/// The context as the head sees it for some of the `tokens` tokens of a batch: each is a row.
+Context context_of_rows(const Context& context, const std::vector<int64_t>& rows, int64_t tokens) {
   Context picked = context;
+  if (context.adapters && !context.adapters->by_row.empty()) {
+    const int64_t row_length = tokens / std::ssize(context.adapters->by_row);
+    std::vector<int64_t> batch_rows;
+    for (const int64_t token : rows)
+      batch_rows.push_back(token / row_length);
+    picked.adapters = context.adapters->of_rows(batch_rows);
+  }
   if (context.dropout.sample.defined()) {
     picked.dropout.sample = pick(context.dropout.sample, rows);
     picked.dropout.position = pick(context.dropout.position, rows);
@@ -98,7 +105,7 @@ Chunks run_chunks(const Tensor& hidden, const Tensor& labels, const std::vector<
         rows.begin() + static_cast<int64_t>(std::min(rows.size(), begin + size_t{chunk})));
     const Tensor indices = Tensor::from(part, {static_cast<int64_t>(part.size())});
     const Variable input(ops::embedding(hidden, indices), hidden_needs_grad);
-    const Variable logits = head.forward(input, context_of_rows(context, part));
+    const Variable logits = head.forward(input, context_of_rows(context, part, hidden.dim(0)));
     Tensor softmax = writable(logits.value());
     const Tensor loss = ops::cross_entropy_(softmax, pick(labels, part), logits.requires_grad());
     result.total += ops::sum(loss);

@@ -1,5 +1,6 @@
 #include "graft/nn/module.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "graft/autograd/pointwise.h"
@@ -22,8 +23,14 @@ void walk(Module& module, const std::string& prefix,
 
 }  // namespace
 
-Member::Member(Module& owner, std::string_view name) : name_(name) {
+Member::Member(Module& owner, std::string_view name) : owner_(owner), name_(name) {
   owner.members_.push_back(this);
+}
+
+Member::~Member() {
+  // Most leave in the reverse order of their coming.
+  std::vector<Member*>& members = owner_.members_;
+  members.erase(std::find(members.rbegin(), members.rend(), this).base() - 1);
 }
 
 void Member::load(Tensor) {
@@ -37,7 +44,7 @@ void Parameter::load(Tensor value) {
 }
 
 Variable Parameter::under(const Context& context) const {
-  const Override* chosen = overrides_.chosen(context);
+  const Override* chosen = override_under(context);
   if (chosen == nullptr)
     return variable_;
   GRAFT_CHECK(chosen->is_whole(), Error, "forward: single rows of ", name(), " are overridden");

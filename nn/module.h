@@ -32,7 +32,8 @@ class Member {
   Member(Module& owner, std::string_view name);
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
-  virtual ~Member() = default;
+  /// Leaves its owner, which is still there.
+  virtual ~Member();
 
   const std::string& name() const { return name_; }
   /// The child module, where this member is one.
@@ -54,6 +55,7 @@ class Member {
   virtual Overrides* overrides() { return nullptr; }
 
  private:
+  Module& owner_;
   std::string name_;
 };
 
@@ -137,6 +139,10 @@ class Parameter final : public Member {
   /// What a forward computes with: the parameter, or what an adapter of the context puts in its
   /// place, in the parameter's dtype.
   Variable under(const Context& context) const;
+  /// The override that an adapter of the context brings, or nullptr.
+  const Override* override_under(const Context& context) const {
+    return overrides_.chosen(context);
+  }
   Variable* variable() override { return &variable_; }
   bool is_parameter() const override { return true; }
   Shape shape() const override { return shape_; }

@@ -31,15 +31,20 @@ struct Override {
 class Overrides {
  public:
   /// The one that belongs to an adapter of the context, or nullptr. Throws ConfigError where there
-  /// are several: it would not be clear which numbers count.
+  /// are several, as it would not be clear which numbers count, and where rows would need different
+  /// ones.
   const Override* chosen(const Context& context) const {
     const Override* found = nullptr;
     if (overrides_.empty() || !context.adapters)
       return found;
     for (const Override& candidate : overrides_) {
-      const std::vector<std::string>& names = context.adapters->names;
-      if (std::ranges::find(names, candidate.adapter) == names.end())
+      if (!context.adapters->applies(candidate.adapter))
         continue;
+      GRAFT_CHECK(!context.adapters->differs_by_row(), ConfigError, "forward: the adapter \"",
+                  candidate.adapter,
+                  "\" brings parameters of the base model of its own (modules_to_save, bias or "
+                  "trainable_token_indices), and such a one cannot share a batch with rows that "
+                  "use others; give all rows the same adapter");
       GRAFT_CHECK(found == nullptr, ConfigError, "forward: the adapters \"", found->adapter,
                   "\" and \"", candidate.adapter,
                   "\" bring the same parameter of the base model; use one of them at a time");

@@ -40,6 +40,11 @@ void Weight::load(Tensor value) {
     content_->storage = Variable(std::move(value));
 }
 
+void Weight::load_untied(Tensor value) {
+  check_shape(value.shape());
+  content_ = std::make_shared<Content>(Content{value.shape(), Variable(value)});
+}
+
 void Weight::load(quant::QuantizedTensor value) {
   check_shape(value.shape);
   content_->storage = std::move(value);

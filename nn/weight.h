@@ -48,6 +48,9 @@ class Weight final : public Member {
   void load(Tensor value) override;
   /// Replaces the content by a frozen one. Throws ShapeError where the shapes differ.
   void load(quant::QuantizedTensor value);
+  /// From now on a content of its own, with the numbers `value` in dense form; those it was tied to
+  /// keep theirs. Throws ShapeError where the shapes differ.
+  void load_untied(Tensor value);
   /// Holds a dense weight on the CPU that is frozen and f32 or bf16 in panels from now on; others
   /// stay as they are.
   void pack();

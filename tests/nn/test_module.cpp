@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "graft/nn/embedding.h"
 #include "graft/nn/init.h"
@@ -71,6 +73,42 @@ TEST_CASE("module: a replaced child has the new paths, a nameless member adds no
   CHECK(std::ranges::count(paths, "linear.weight") == 1);
   CHECK(std::ranges::count(paths, "linear.bias") == 1);
   CHECK(std::ranges::count(paths, "linear.extra.weight") == 1);
+}
+
+TEST_CASE("module: a member that goes leaves the list, and the others keep their order") {
+  class Changing final : public Module {
+   public:
+    std::optional<Parameter> first{std::in_place, *this, "first", Shape{1}};
+    std::optional<Parameter> second{std::in_place, *this, "second", Shape{1}};
+    std::optional<Parameter> third{std::in_place, *this, "third", Shape{1}};
+  };
+  Changing module;
+  const auto names = [&] {
+    std::vector<std::string> names;
+    for (const Member* member : module.members())
+      names.push_back(member->name());
+    return names;
+  };
+  module.second.reset();
+  CHECK(names() == std::vector<std::string>{"first", "third"});
+  module.second.emplace(module, "again", Shape{2});
+  CHECK(names() == std::vector<std::string>{"first", "third", "again"});
+  module.first.reset();
+  CHECK(names() == std::vector<std::string>{"third", "again"});
+}
+
+TEST_CASE("weight: what is loaded untied leaves the other end as it is") {
+  Embedding embedding(3, 2);
+  embedding.weight().load(Tensor::full({3, 2}, 1));
+  Linear head(std::as_const(embedding).weight());
+  head.weight().load_untied(Tensor::full({3, 2}, 2));
+  CHECK(!head.weight().is_tied_to(embedding.weight()));
+  CHECK(embedding.weight().value().to_vector() == std::vector<double>(6, 1));
+  CHECK(head.weight().value().to_vector() == std::vector<double>(6, 2));
+  test::check_contains(test::message_of<ShapeError>([&] {
+                         head.weight().load_untied(Tensor::zeros({2, 2}));
+                       }),
+                       "weight has shape (3, 2), (2, 2) given");
 }
 
 TEST_CASE("module: tied layers share numbers and freezing") {

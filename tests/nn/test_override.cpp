@@ -180,4 +180,35 @@ TEST_CASE("override: two adapters that bring the same parameter cannot apply tog
                        "the adapters \"a\" and \"b\" bring the same parameter of the base model");
 }
 
+TEST_CASE("override: rows of one batch may not need different numbers of a parameter") {
+  Linear linear(width, rows, true);
+  fill(linear);
+  parameter(linear, "bias").overrides()->add({.adapter = "a", .value = trained({rows})});
+  const Variable x(random_tensor({2, 3, width}, 9, DType::f64));
+  const auto by_row = [](std::vector<std::string> names) {
+    Context context;
+    context.adapters = AdapterSelection{.names = {}, .by_row = std::move(names)};
+    return context;
+  };
+  const Tensor base = linear.forward(x, {}).value();
+  CHECK(same_bits(linear.forward(x, by_row({"b", "__base__"})).value(), base));
+  CHECK(same_bits(linear.forward(x, by_row({"a", "a"})).value(),
+                  linear.forward(x, with({"a"})).value()));
+  test::check_contains(test::message_of<ConfigError>([&] {
+                         linear.forward(x, by_row({"a", "b"}));
+                       }),
+                       "the adapter \"a\" brings parameters of the base model of its own");
+}
+
+TEST_CASE("adapter selection: some of the rows") {
+  const AdapterSelection selection{.names = {}, .by_row = {"a", "b", "a"}};
+  CHECK(selection.applies("b"));
+  CHECK(!selection.applies("c"));
+  CHECK(selection.differs_by_row());
+  const std::vector<int64_t> picked = {2, 0};
+  CHECK(selection.of_rows(picked).by_row == std::vector<std::string>{"a", "a"});
+  CHECK(!selection.of_rows(picked).differs_by_row());
+  CHECK(AdapterSelection{.names = {"a"}}.of_rows(picked).names == std::vector<std::string>{"a"});
+}
+
 }  // namespace graft::nn
