@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graft/models/decoder_config.h"
+#include "graft/models/model_info.h"
 #include "graft/nn/causal_lm.h"
 #include "graft/nn/decoder_layer.h"
 #include "graft/nn/embedding.h"
@@ -41,6 +42,7 @@ class Decoder final : public nn::CausalLM {
   }
   const nn::LinearLike& head() const override { return *lm_head_; }
   const nn::ModelInfo& info() const override { return info_; }
+  void untie_head() override { info_ = untied(std::move(info_)); }
 
  private:
   nn::ModelInfo info_;

@@ -8,6 +8,7 @@
 
 #include "graft/autograd/pointwise.h"
 #include "graft/models/decoder_config.h"
+#include "graft/models/model_info.h"
 #include "graft/nn/causal_lm.h"
 #include "graft/nn/embedding.h"
 #include "graft/nn/layer_norm.h"
@@ -86,6 +87,7 @@ class Gpt2 final : public nn::CausalLM {
   }
   const nn::LinearLike& head() const override { return *lm_head_; }
   const nn::ModelInfo& info() const override { return info_; }
+  void untie_head() override { info_ = untied(std::move(info_)); }
 
  private:
   nn::ModelInfo info_;

@@ -1,5 +1,7 @@
 #include "graft/models/load.h"
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -90,6 +92,19 @@ std::unique_ptr<nn::CausalLM> make(Checkpoint& checkpoint, const fs::path& path,
   return model;
 }
 
+/// The floating dtype of most numbers.
+DType dtype_of_most(const io::TensorSource& tensors) {
+  std::map<DType, int64_t> counts;
+  for (const std::string& name : tensors.names()) {
+    const io::TensorInfo info = tensors.info(name);
+    if (is_floating(info.dtype))
+      counts[info.dtype] += info.shape.numel();
+  }
+  const auto most =
+      std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
+  return most == counts.end() ? DType::f32 : most->first;
+}
+
 }  // namespace
 
 std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& options) {
@@ -109,7 +124,10 @@ std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& opti
 Description describe(const fs::path& path) {
   Checkpoint checkpoint = open(path);
   const auto model = make(checkpoint, path, LoadOptions().dtype);
-  return {model->info(), checkpoint.format, nn::count_parameters(*model)};
+  return {.info = model->info(),
+          .format = checkpoint.format,
+          .parameters = nn::count_parameters(*model),
+          .file_dtype = dtype_of_most(*checkpoint.tensors)};
 }
 
 }  // namespace graft::models

@@ -43,6 +43,8 @@ struct Description {
   nn::ModelInfo info;      ///< `info.dtype` is that of `load` by default
   std::string format;      ///< "safetensors" or "gguf"
   int64_t parameters = 0;  ///< tied ones counted once
+  /// Of most of the numbers in the files, as they are read: what has fewer bits comes as f32.
+  DType file_dtype = DType::f32;
 };
 
 /// Reads configuration and headers and checks them as `load` does. Throws as `load` does.

@@ -1,8 +1,10 @@
 #include "graft/models/model_info.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "graft/io/json.h"
 #include "graft/models/family.h"
 #include "graft/models/rope_config.h"
 
@@ -45,6 +47,14 @@ nn::ModelInfo info_of(const DecoderConfig& config, std::string name_or_path, DTy
           .pad_token_id = config.pad_token_id,
           .eos_token_ids = config.eos_token_ids,
           .config_json = to_config_json(config)};
+}
+
+nn::ModelInfo untied(nn::ModelInfo info) {
+  io::Json config = io::parse_json(info.config_json, "config.json");
+  config["tie_word_embeddings"] = false;
+  info.config_json = io::to_text(config);
+  info.tied_head = false;
+  return info;
 }
 
 }  // namespace graft::models

@@ -1,17 +1,58 @@
 #include "graft/peft/adapted_embedding.h"
 
+#include "graft/autograd/embedding.h"
 #include "graft/autograd/pointwise.h"
+#include "graft/tensor/embedding.h"
 
 namespace graft::peft {
+namespace {
+
+/// y (…, D) with the adapter's part added at some tokens, of which it sees the ids only.
+Variable add_at(const Variable& y, const EmbeddingAdapter& adapter, const Tensor& ids,
+                const nn::Context& context, const Tensor& tokens) {
+  const auto all_ids = ids.span<int64_t>();
+  std::vector<int64_t> some_ids;
+  for (const int64_t token : tokens.span<int64_t>())
+    some_ids.push_back(all_ids[static_cast<size_t>(token)]);
+  const Variable added = adapter.forward(Tensor::from(some_ids, tokens.shape()), context);
+  const Variable before =
+      graft::embedding(view(y, {-1, added.shape()[added.value().rank() - 1]}), tokens);
+  return replace_rows(y, graft::add(before, added), tokens);
+}
+
+}  // namespace
 
 Variable AdaptedEmbedding::forward(const Tensor& ids, const nn::Context& context) const {
-  const Variable base = base_->forward(ids, context);
+  const bool use_merged =
+      merged_layer_applies(context, base_->weight().override_under(context) != nullptr);
+  const Variable base = use_merged ? merged_->forward(ids, context) : base_->forward(ids, context);
   Variable y = base;
-  for (const EmbeddingAdapter* adapter : adapters_.chosen(context)) {
-    const Variable added = adapter->forward(ids, context);
-    y = graft::add(to(y, added.dtype()), added);
+  for (const auto& [name, adapter] : adapters_.chosen(context)) {
+    if (use_merged && is_merged(name))
+      continue;
+    const Tensor tokens = tokens_under(context, name, ids.shape(), ids.numel());
+    y = to(y, accumulator_dtype(y.dtype()));
+    if (tokens.defined())
+      y = add_at(y, adapter, ids.contiguous(), context, tokens);
+    else
+      y = graft::add(y, adapter.forward(ids, context));
   }
   return to(y, base.dtype());
+}
+
+std::unique_ptr<nn::Module> AdaptedEmbedding::make_merged(const MergeRequest& request) {
+  std::vector<NamedDelta> deltas;
+  for (const std::string& name : request.names) {
+    if (const EmbeddingAdapter* adapter = find(name))
+      deltas.push_back({name, adapter->delta(*base_)});
+  }
+  return deltas.empty() ? nullptr : merged_embedding(*base_, deltas, request);
+}
+
+void AdaptedEmbedding::set_merged(const std::vector<std::string>& names,
+                                  std::unique_ptr<nn::Module> layer) {
+  set_merged_names(names);
+  merged_.reset(static_cast<nn::Embedding*>(layer.release()));
 }
 
 std::unique_ptr<nn::Embedding> AdaptedEmbedding::release_base() {

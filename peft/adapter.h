@@ -8,12 +8,24 @@
 #include <optional>
 
 #include "graft/autograd/linear.h"
+#include "graft/nn/embedding.h"
 #include "graft/nn/linear.h"
+#include "graft/peft/delta.h"
 
 namespace graft::peft {
 
 /// What tells the modules of adapters from those of the model.
-class AdapterBase : public nn::Module {};
+class AdapterBase : public nn::Module {
+ public:
+  /// The adapter's contribution is multiplied by this, besides what its settings say.
+  double scale() const { return scale_; }
+  void set_scale(double scale) { scale_ = scale; }
+  /// True where a forward would be recorded for the gradients of the adapter's parameters.
+  virtual bool is_trained() const;
+
+ private:
+  double scale_ = 1;
+};
 
 class Adapter : public AdapterBase {
  public:
@@ -24,12 +36,16 @@ class Adapter : public AdapterBase {
   /// What is added to base(x), for kinds that have no low-rank term. x (…, in) -> (…, out).
   virtual Variable forward(const Variable& x, const nn::Linear& base,
                            const nn::Context& context) const;
+  /// What merging adds to the parameters of the base layer.
+  virtual Delta delta(const nn::Linear& base) const = 0;
 };
 
 class EmbeddingAdapter : public AdapterBase {
  public:
   /// What is added to base(ids), in the dtype of adapters. ids (…) i64 -> (…, features).
   virtual Variable forward(const Tensor& ids, const nn::Context& context) const = 0;
+  /// What merging adds to the table.
+  virtual Delta delta(const nn::Embedding& base) const = 0;
 };
 
 }  // namespace graft::peft

@@ -117,8 +117,9 @@ Difference compare(const io::SafetensorsFile& file, const std::vector<ExpectedTe
   return difference;
 }
 
-/// The file with the tensors. Throws where there is none.
-std::filesystem::path model_file(const std::filesystem::path& folder) {
+}  // namespace
+
+std::filesystem::path adapter_model_file(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / adapter_model_name;
   const std::filesystem::path pickle = folder / "adapter_model.bin";
   std::error_code ignored;
@@ -131,8 +132,6 @@ std::filesystem::path model_file(const std::filesystem::path& folder) {
   return file;
 }
 
-}  // namespace
-
 std::string adapter_key(std::string_view path, std::string_view parameter) {
   return concat(prefix, path, ".", parameter);
 }
@@ -140,7 +139,7 @@ std::string adapter_key(std::string_view path, std::string_view parameter) {
 std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
                                  const std::vector<ExpectedTensor>& expected, nn::Module& base,
                                  DType dtype) {
-  const io::SafetensorsFile file(model_file(folder), io::Access::read);
+  const io::SafetensorsFile file(adapter_model_file(folder), io::Access::read);
   Parameters base_keys = base_parameters_by_key(base);
   for (const ExpectedTensor& tensor : expected)
     base_keys.erase(tensor.key);

@@ -24,6 +24,10 @@ inline constexpr std::string_view base_layer = "base_layer.";
 /// The key of a parameter of the adapter at the module `path`.
 std::string adapter_key(std::string_view path, std::string_view parameter);
 
+/// The file with the tensors of an adapter's folder. Throws FormatError where there is a pickle in
+/// its place.
+std::filesystem::path adapter_model_file(const std::filesystem::path& folder);
+
 /// A tensor that the file of an adapter has to hold.
 struct ExpectedTensor {
   std::string key;

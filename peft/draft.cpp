@@ -35,10 +35,13 @@ Adapted& adapted(nn::Child<Like>& child) {
   return static_cast<Adapted&>(*child);
 }
 
-template <class Adapted, class Like>
-void put_base_back(nn::Child<Like>& child) {
-  child.replace([](std::unique_ptr<Like> old) -> std::unique_ptr<Like> {
-    return static_cast<Adapted&>(*old).release_base();
+/// Puts a Plain layer in the place of an adapted one: the base where none is given.
+template <class Plain, class Adapted, class Like>
+void replace(nn::Child<Like>& child, std::unique_ptr<nn::Module> layer) {
+  child.replace([&](std::unique_ptr<Like> old) -> std::unique_ptr<Like> {
+    if (layer == nullptr)
+      return static_cast<Adapted&>(*old).release_base();
+    return std::unique_ptr<Like>(static_cast<Plain*>(layer.release()));
   });
 }
 
@@ -164,7 +167,9 @@ void AdapterDraft::add_copy(const SelectedCopy& copy) {
        .saved_parameter = copy.kind == CopyKind::saved_module ? copy.parameter : std::string(),
        .is_transposed = copy.is_transposed,
        .is_repeated = is_repeated,
-       .is_bias_of_base = copy.kind == CopyKind::bias});
+       .is_bias_of_base = copy.kind == CopyKind::bias,
+       .copied = copy.member,
+       .rows = overrides_.back().rows});
 }
 
 void AdapterDraft::initialize(uint64_t seed, DType dtype) {
@@ -204,25 +209,26 @@ void AdapterDraft::put_on() {
   }
 }
 
-void remove_overrides(nn::Module& model, const std::string& name) {
+void remove_adapter(nn::Module& model, const std::string& name) {
   nn::for_each_member(model, [&](const std::string&, nn::Member& member) {
     if (nn::Overrides* overrides = member.overrides())
       overrides->remove(name);
   });
-}
-
-void remove_adapters(nn::Module& model) {
   for (const Site& site : sites_of(model)) {
-    if (dynamic_cast<AdaptedLinear*>(site.module) != nullptr)
-      put_base_back<AdaptedLinear>(*site.linear);
-    else if (dynamic_cast<AdaptedEmbedding*>(site.module) != nullptr)
-      put_base_back<AdaptedEmbedding>(*site.embedding);
+    AdaptedLayer* layer = adapted_layer(*site.module);
+    if (layer == nullptr)
+      continue;
+    layer->remove(name);
+    if (layer->adapter_names().empty())
+      replace_adapted(site, nullptr);
   }
 }
 
-bool has_adapters(const nn::Module& module) {
-  return dynamic_cast<const AdaptedLinear*>(&module) != nullptr ||
-         dynamic_cast<const AdaptedEmbedding*>(&module) != nullptr;
+void replace_adapted(const Site& site, std::unique_ptr<nn::Module> layer) {
+  if (site.linear != nullptr)
+    replace<nn::Linear, AdaptedLinear>(*site.linear, std::move(layer));
+  else
+    replace<nn::Embedding, AdaptedEmbedding>(*site.embedding, std::move(layer));
 }
 
 }  // namespace graft::peft

@@ -27,6 +27,9 @@ struct AdapterTensor {
   bool is_repeated = false;
   /// Stands for a parameter that counts as one of the model: a trained bias.
   bool is_bias_of_base = false;
+  /// Of a copy: the parameter of the base model, and the rows of it where those are copied.
+  nn::Member* copied = nullptr;
+  Tensor rows{};
 };
 
 /// The numbers of a tensor as its file has them.
@@ -64,11 +67,11 @@ class AdapterDraft {
   std::vector<AdapterTensor> tensors_;
 };
 
-/// Takes an adapter's overrides out of a model.
-void remove_overrides(nn::Module& model, const std::string& name);
-/// Takes all adapted layers out of a model and puts the layers of the model back.
-void remove_adapters(nn::Module& model);
-/// True where the module is a layer with adapters.
-bool has_adapters(const nn::Module& module);
+/// Takes an adapter out of a model: its part of each layer and its overrides. Layers that have none
+/// left become again what they were.
+void remove_adapter(nn::Module& model, const std::string& name);
+/// Puts a layer in the place of an adapted one, which takes its adapters along: `layer`, a Linear
+/// or an Embedding, or the base layer where it is nullptr.
+void replace_adapted(const Site& site, std::unique_ptr<nn::Module> layer);
 
 }  // namespace graft::peft

@@ -2,14 +2,14 @@
 
 #include "graft/autograd/embedding.h"
 #include "graft/autograd/pointwise.h"
+#include "graft/tensor/pointwise.h"
 #include "graft/tensor/random.h"
 
 namespace graft::peft {
 namespace {
 
-LowRank low_rank_term(Variable a, Variable b, const LoraOptions& options,
-                      const nn::Context& context) {
-  LowRank term{.a = std::move(a), .b = std::move(b), .scale = options.scaling, .dropout = {}};
+/// A term with the dropout of the options.
+LowRank low_rank_term(LowRank term, const LoraOptions& options, const nn::Context& context) {
   if (context.train && options.dropout > 0)
     term.dropout = context.dropout.key(options.dropout, options.dropout_module);
   return term;
@@ -31,11 +31,18 @@ Lora::Lora(int64_t in_features, int64_t out_features, const LoraOptions& options
 }
 
 std::optional<LowRank> Lora::low_rank(const nn::Context& context) const {
-  return low_rank_term(*lora_a_, *lora_b_, options_, context);
+  return low_rank_term({.a = *lora_a_, .b = *lora_b_, .scale = scaling()}, options_, context);
 }
 
 Variable Lora::bias() const {
-  return lora_b_bias_ ? scale(**lora_b_bias_, options_.scaling) : Variable();
+  return lora_b_bias_ ? graft::scale(**lora_b_bias_, scaling()) : Variable();
+}
+
+Delta Lora::delta(const nn::Linear&) const {
+  Delta delta{.a = lora_a_.value(), .b = lora_b_.value(), .scale = scaling()};
+  if (lora_b_bias_)
+    delta.bias = ops::scale(lora_b_bias_->value(), scaling());
+  return delta;
 }
 
 LoraEmbedding::LoraEmbedding(int64_t rows, int64_t features, int64_t r, double scaling)
@@ -44,15 +51,30 @@ LoraEmbedding::LoraEmbedding(int64_t rows, int64_t features, int64_t r, double s
       lora_b_(*this, "lora_embedding_B", Shape{features, r}) {}
 
 Variable LoraEmbedding::forward(const Tensor& ids, const nn::Context&) const {
-  return scale(linear(embedding_of_columns(*lora_a_, ids), *lora_b_, {}), scaling_);
+  return graft::scale(linear(embedding_of_columns(*lora_a_, ids), *lora_b_, {}), scaling());
+}
+
+Delta LoraEmbedding::delta(const nn::Embedding&) const {
+  return {.a = lora_b_.value().transpose(0, 1).contiguous(),
+          .b = lora_a_.value().transpose(0, 1).contiguous(),
+          .scale = scaling()};
 }
 
 TiedLora::TiedLora(LoraEmbedding& embedding, const LoraOptions& options)
     : embedding_(embedding), options_(options) {}
 
 std::optional<LowRank> TiedLora::low_rank(const nn::Context& context) const {
-  return low_rank_term(transpose(*embedding_.lora_b()), transpose(*embedding_.lora_a()), options_,
-                       context);
+  return low_rank_term({.a = transpose(*embedding_.lora_b()),
+                        .b = transpose(*embedding_.lora_a()),
+                        .scale = scaling()},
+                       options_, context);
+}
+
+Delta TiedLora::delta(const nn::Linear&) const {
+  const LoraEmbedding& embedding = embedding_;
+  return {.a = embedding.lora_b().value().transpose(0, 1).contiguous(),
+          .b = embedding.lora_a().value().transpose(0, 1).contiguous(),
+          .scale = scaling()};
 }
 
 }  // namespace graft::peft

@@ -27,9 +27,10 @@ class Lora final : public Adapter {
 
   std::optional<LowRank> low_rank(const nn::Context& context) const override;
   Variable bias() const override;
+  Delta delta(const nn::Linear& base) const override;
 
   int64_t r() const { return lora_a_.shape()[0]; }
-  double scaling() const { return options_.scaling; }
+  double scaling() const { return options_.scaling * scale(); }
   /// (r, in)
   nn::Parameter& lora_a() { return lora_a_; }
   /// (out, r)
@@ -51,13 +52,16 @@ class LoraEmbedding final : public EmbeddingAdapter {
   LoraEmbedding(int64_t rows, int64_t features, int64_t r, double scaling);
 
   Variable forward(const Tensor& ids, const nn::Context& context) const override;
+  Delta delta(const nn::Embedding& base) const override;
 
   int64_t r() const { return lora_a_.shape()[0]; }
-  double scaling() const { return scaling_; }
+  double scaling() const { return scaling_ * scale(); }
   /// (r, rows)
   nn::Parameter& lora_a() { return lora_a_; }
   /// (features, r)
   nn::Parameter& lora_b() { return lora_b_; }
+  const nn::Parameter& lora_a() const { return lora_a_; }
+  const nn::Parameter& lora_b() const { return lora_b_; }
 
  private:
   double scaling_;
@@ -73,9 +77,11 @@ class TiedLora final : public Adapter {
   TiedLora(LoraEmbedding& embedding, const LoraOptions& options);
 
   std::optional<LowRank> low_rank(const nn::Context& context) const override;
+  Delta delta(const nn::Linear& base) const override;
+  bool is_trained() const override { return embedding_.is_trained(); }
 
   int64_t r() const { return embedding_.r(); }
-  double scaling() const { return options_.scaling; }
+  double scaling() const { return options_.scaling * scale(); }
 
  private:
   LoraEmbedding& embedding_;

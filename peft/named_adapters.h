@@ -17,6 +17,11 @@ namespace graft::peft {
 template <class T>
 class NamedAdapters {
  public:
+  struct Chosen {
+    const std::string& name;
+    const T& adapter;
+  };
+
   /// The adapters become children of `owner`, under their names.
   explicit NamedAdapters(nn::Module& owner) : owner_(owner) {}
 
@@ -24,8 +29,10 @@ class NamedAdapters {
   void add(const std::string& name, std::unique_ptr<T> adapter) {
     GRAFT_CHECK(find(name) == nullptr, ConfigError, "add adapter: the layer has one called \"",
                 name, "\" already");
-    adapters_.reserve(adapters_.size() + 1);  // a member cannot leave its owner again
     adapters_.push_back(std::make_unique<nn::Child<T>>(owner_, name, std::move(adapter)));
+  }
+  void remove(std::string_view name) {
+    std::erase_if(adapters_, [&](const auto& adapter) { return adapter->name() == name; });
   }
   /// The adapter of that name, or nullptr.
   T* find(std::string_view name) const {
@@ -33,15 +40,18 @@ class NamedAdapters {
         adapters_, [&](const auto& adapter) { return adapter->name() == name; });
     return found == adapters_.end() ? nullptr : &***found;
   }
-  /// Those that the context names; none where it names none.
-  std::vector<const T*> chosen(const nn::Context& context) const {
-    std::vector<const T*> found;
-    if (!context.adapters)
-      return found;
-    const std::vector<std::string>& names = context.adapters->names;
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& adapter : adapters_)
+      names.push_back(adapter->name());
+    return names;
+  }
+  /// Those that the context names, for all rows or some; none where it names none.
+  std::vector<Chosen> chosen(const nn::Context& context) const {
+    std::vector<Chosen> found;
     for (const auto& adapter : adapters_) {
-      if (std::ranges::find(names, adapter->name()) != names.end())
-        found.push_back(&**adapter);
+      if (context.adapters && context.adapters->applies(adapter->name()))
+        found.push_back({adapter->name(), **adapter});
     }
     return found;
   }

@@ -1,71 +1,19 @@
 #include "graft/peft/peft_model.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <cmath>
 #include <map>
 #include <memory>
-#include <set>
 #include <system_error>
 #include <utility>
 
 #include "graft/io/file.h"
+#include "graft/peft/adapted_layer.h"
 #include "graft/peft/adapter_file.h"
 #include "graft/peft/draft.h"
-#include "graft/peft/model_card.h"
 
 namespace graft::peft {
 namespace {
-
-/// PEFT also saves the base weights of an adapted embedding or head that the configuration names,
-/// unless tokens are trained.
-bool saves_base_weights(const LoraConfig& config, const std::vector<Site>& sites,
-                        const RegexMatcher& matcher) {
-  if (!config.trainable_token_indices.empty())
-    return false;
-  const Targets& targets = config.target_modules;
-  const auto is_embedding = [](const std::string& path) {
-    return is_or_ends_in(path, "embed_tokens") || is_or_ends_in(path, "lm_head");
-  };
-  if (targets.kind() == Targets::Kind::list)
-    return std::ranges::any_of(targets.names(), [](const std::string& name) {
-      return name == "embed_tokens" || name == "lm_head";
-    });
-  return std::ranges::any_of(sites, [&](const Site& site) {
-    return is_embedding(site.path) && means(targets, site.path, matcher);
-  });
-}
-
-/// Those base weights.
-std::vector<io::NamedTensor> saved_base_weights(nn::CausalLM& base, const LoraConfig& config,
-                                                const RegexMatcher& matcher) {
-  std::vector<io::NamedTensor> tensors;
-  const std::vector<Site> sites = sites_of(base);
-  if (!saves_base_weights(config, sites, matcher))
-    return tensors;
-  const Site* embedding = input_embedding(sites);
-  for (const Site& site : sites) {
-    if ((&site != embedding && site.module != &base.head()) || !has_adapters(*site.module))
-      continue;
-    for (const nn::NamedMember& parameter : base_parameters(*site.module))
-      tensors.push_back(
-          {adapter_key(site.path, concat(base_layer, parameter.path)), parameter.member->value()});
-  }
-  return tensors;
-}
-
-/// What the adapter's file holds.
-std::vector<io::NamedTensor> saved_tensors(nn::CausalLM& base,
-                                           const std::vector<AdapterTensor>& of_adapter,
-                                           const LoraConfig& config, const RegexMatcher& matcher) {
-  std::vector<io::NamedTensor> tensors;
-  for (const AdapterTensor& tensor : of_adapter)
-    tensors.push_back({tensor.key, file_value(tensor)});
-  for (io::NamedTensor& weight : saved_base_weights(base, config, matcher)) {
-    if (std::ranges::find(of_adapter, weight.name, &AdapterTensor::key) == of_adapter.end())
-      tensors.push_back(std::move(weight));
-  }
-  return tensors;
-}
 
 /// Reads the numbers of `tensors` from an adapter's folder. Throws FormatError where two that are
 /// one differ.
@@ -96,50 +44,12 @@ void set_trained(const std::vector<AdapterTensor>& tensors, bool trained) {
     Variable(tensor.variable).set_requires_grad(trained);
 }
 
-/// What PEFT adds to a configuration when it is saved.
-LoraConfig completed(LoraConfig config, const nn::ModelInfo& info) {
-  if (!config.base_model_name_or_path && !info.name_or_path.empty())
-    config.base_model_name_or_path = info.name_or_path;
-  if (!config.task_type && !info.architecture.empty())
-    config.auto_mapping =
-        AutoMapping{.base_model_class = info.architecture, .parent_library = info.python_module};
-  return config;
-}
-
-void make_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  GRAFT_CHECK(!error, IoError, "save_pretrained ", folder.string(), ": ", error.message());
-}
-
-/// "1,234,567"
-std::string grouped(int64_t count) {
-  const std::string digits = std::to_string(count);
-  std::string text;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0)
-      text += ',';
-    text += digits[i];
-  }
-  return text;
-}
-
 }  // namespace
-
-std::string to_string(const ParameterCounts& counts) {
-  const double percent = counts.all == 0 ? 0
-                                         : 100 * static_cast<double>(counts.trainable) /
-                                               static_cast<double>(counts.all);
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", percent);
-  return concat("trainable params: ", grouped(counts.trainable),
-                " || all params: ", grouped(counts.all), " || trainable%: ", text);
-}
 
 PeftModel::PeftModel(nn::CausalLM& base, PeftOptions options)
     : base_(base), options_(std::move(options)) {
   for (const Site& site : sites_of(base))
-    GRAFT_CHECK(!has_adapters(*site.module), ConfigError,
+    GRAFT_CHECK(adapted_layer(*site.module) == nullptr, ConfigError,
                 "peft model: the model carries the adapters of another PeftModel, at ", site.path,
                 "; add this one to that with add_adapter or load_adapter");
 }
@@ -166,21 +76,31 @@ PeftModel PeftModel::from_pretrained(nn::CausalLM& base, const std::filesystem::
 }
 
 PeftModel::~PeftModel() {
-  remove_adapters(base_);
-  for (const Entry& entry : adapters_)
-    remove_overrides(base_, entry.name);
+  unload();
 }
 
 Variable PeftModel::forward(const Tensor& ids, const nn::Context& context) const {
-  return base_.forward(ids, resolve(context));
+  const nn::Context resolved = resolve(context);
+  const std::vector<std::string>& by_row = resolved.adapters->by_row;
+  GRAFT_CHECK(by_row.empty() || ids.dim(0) == std::ssize(by_row), ConfigError,
+              "forward: adapters are named for ", by_row.size(), " rows, but the batch has ",
+              ids.dim(0));
+  return base_.forward(ids, resolved);
 }
 
 nn::Context PeftModel::resolve(const nn::Context& context) const {
   nn::Context resolved = base_.resolve(context);
   if (!resolved.adapters)
-    resolved.adapters = nn::AdapterSelection{active_adapters()};
-  for (const std::string& name : resolved.adapters->names)
+    resolved.adapters = nn::AdapterSelection{.names = default_selection()};
+  const auto& [names, by_row] = *resolved.adapters;
+  GRAFT_CHECK(names.empty() || by_row.empty(), ConfigError,
+              "forward: adapters are named both for all rows and row by row; give one of the two");
+  for (const std::string& name : names)
     entry(name);
+  for (const std::string& name : by_row) {
+    if (name != nn::base_row)
+      entry(name);
+  }
   return resolved;
 }
 
@@ -212,36 +132,17 @@ void PeftModel::load_adapter(const std::filesystem::path& folder, const std::str
   set_file_values(draft.tensors(), read_tensors(folder, draft.tensors(), base_, adapter_dtype()));
   set_trained(draft.tensors(), is_trainable);
   put_on(selection, draft,
-         {.name = name, .config = selection.config, .modules = {}, .tensors = {}});
+         {.name = name,
+          .config = selection.config,
+          .modules = {},
+          .tensors = {},
+          .trained = is_trainable});
 }
 
 void PeftModel::load_weights(const std::filesystem::path& folder, const std::string& name) {
+  check_not_merged("load_weights", name);
   const std::vector<AdapterTensor>& tensors = entry(name).tensors;
   set_file_values(tensors, read_tensors(folder, tensors, base_, adapter_dtype()));
-}
-
-void PeftModel::save_pretrained(const std::filesystem::path& folder) const {
-  save_pretrained(folder, available_adapters());
-}
-
-void PeftModel::save_pretrained(const std::filesystem::path& folder,
-                                const std::vector<std::string>& selected_adapters) const {
-  for (const std::string& name : selected_adapters)
-    entry(name);
-  make_folder(folder);
-  for (const std::string& name : selected_adapters) {
-    const Entry& saved = entry(name);
-    const LoraConfig config = completed(saved.config, base_.info());
-    const std::filesystem::path place = name == "default" ? folder : folder / name;
-    make_folder(place);
-    write_adapter(place / adapter_model_name,
-                  saved_tensors(base_, saved.tensors, config, options_.matcher));
-    io::write_file_atomically(place / adapter_config_name, to_json(config));
-    const std::filesystem::path card = folder / "README.md";
-    std::error_code ignored;
-    if (!std::filesystem::exists(card, ignored))
-      io::write_file_atomically(card, model_card(config));
-  }
 }
 
 void PeftModel::set_adapter(std::vector<std::string> names, bool inference_mode) {
@@ -251,59 +152,71 @@ void PeftModel::set_adapter(std::vector<std::string> names, bool inference_mode)
                 "\" is given twice");
   }
   check_copies(names);
+  if (!merged_.empty()) {
+    warn(concat("set_adapter: ", Targets(merged_), " is unmerged; merge again what is to be"));
+    unmerge_adapter();
+  }
   // Those that lose their place keep requiring gradients, or a backward that is still to come would
   // find its leaves gone; trainable_parameters() leaves them out.
-  for (const std::string& name : names)
-    set_trained(entry(name).tensors, !inference_mode);
+  for (Entry& entry : adapters_)
+    entry.trained = false;
+  set_requires_grad(names, !inference_mode);
   active_ = std::move(names);
 }
 
-std::vector<std::string> PeftModel::available_adapters() const {
-  std::vector<std::string> names;
-  for (const Entry& entry : adapters_)
-    names.push_back(entry.name);
-  return names;
-}
-
-std::vector<std::string> PeftModel::active_adapters() const {
-  return disabled_ > 0 ? std::vector<std::string>() : active_;
-}
-
-const LoraConfig& PeftModel::config(const std::string& name) const {
-  return entry(name).config;
-}
-
-const std::vector<std::string>& PeftModel::targeted_modules(const std::string& name) const {
-  return entry(name).modules;
-}
-
-std::vector<NamedVariable> PeftModel::trainable_parameters() const {
-  std::vector<NamedVariable> parameters;
-  for (const std::string& name : active_) {
-    for (const AdapterTensor& tensor : entry(name).tensors) {
-      if (!tensor.is_repeated && tensor.variable.requires_grad())
-        parameters.push_back({tensor.name, tensor.variable});
-    }
+void PeftModel::set_requires_grad(const std::vector<std::string>& names, bool required) {
+  for (const std::string& name : names)
+    entry(name);
+  for (const std::string& name : names) {
+    entry(name).trained = required;
+    set_trained(entry(name).tensors, required);
   }
-  return parameters;
 }
 
-ParameterCounts PeftModel::count_parameters() const {
-  ParameterCounts counts;
-  std::set<const void*> seen;
-  for (const nn::NamedMember& parameter : base_parameters(base_)) {
-    if (seen.insert(parameter.member->identity()).second)
-      counts.all += parameter.member->shape().numel();
+void PeftModel::delete_adapter(const std::string& name) {
+  entry(name);
+  check_not_merged("delete_adapter", name);
+  remove_adapter(base_, name);
+  std::erase_if(adapters_, [&](const Entry& entry) { return entry.name == name; });
+  if (std::erase(active_, name) == 0 || !active_.empty() || adapters_.empty())
+    return;
+  active_ = {std::ranges::min_element(adapters_, {}, &Entry::name)->name};
+  warn(concat("delete_adapter: \"", name, "\" was active; \"", active_[0], "\" is now"));
+}
+
+void PeftModel::apply_scale(const std::string& name, double factor) {
+  for (const Site& site : sites_of(base_)) {
+    AdaptedLayer* layer = adapted_layer(*site.module);
+    if (AdapterBase* adapter = layer == nullptr ? nullptr : layer->find(name))
+      adapter->set_scale(factor);
   }
-  for (const Entry& entry : adapters_) {
-    for (const AdapterTensor& tensor : entry.tensors) {
-      if (!tensor.is_repeated && !tensor.is_bias_of_base)
-        counts.all += tensor.shape.numel();
-    }
+  entry(name).scale = factor;
+}
+
+void PeftModel::set_scale(const std::string& name, double factor) {
+  entry(name);
+  check_not_merged("set_scale", name);
+  GRAFT_CHECK(std::isfinite(factor), ConfigError, "set_scale: the factor is ", factor,
+              ", a finite one expected");
+  apply_scale(name, factor);
+}
+
+PeftModel::RescaledAdapters::RescaledAdapters(PeftModel& model, double factor) : model_(model) {
+  for (const std::string& name : model.active_)
+    model.check_not_merged("rescale_adapter_scale", name);
+  GRAFT_CHECK(std::isfinite(factor), ConfigError, "rescale_adapter_scale: the factor is ", factor,
+              ", a finite one expected");
+  for (const std::string& name : model.active_) {
+    before_.emplace_back(name, model.scale(name));
+    model.apply_scale(name, factor * model.scale(name));
   }
-  for (const NamedVariable& parameter : trainable_parameters())
-    counts.trainable += parameter.variable.shape().numel();
-  return counts;
+}
+
+PeftModel::RescaledAdapters::~RescaledAdapters() {
+  for (const auto& [name, factor] : before_) {
+    if (std::ranges::find(model_.adapters_, name, &Entry::name) != model_.adapters_.end())
+      model_.apply_scale(name, factor);
+  }
 }
 
 const PeftModel::Entry& PeftModel::entry(const std::string& name) const {
@@ -313,6 +226,43 @@ const PeftModel::Entry& PeftModel::entry(const std::string& name) const {
   const std::vector<std::string> names = available_adapters();
   throw ConfigError(concat("adapter \"", name, "\" does not exist; there are: ", Targets(names),
                            did_you_mean(name, names)));
+}
+
+PeftModel::Entry& PeftModel::entry(const std::string& name) {
+  return const_cast<Entry&>(std::as_const(*this).entry(name));
+}
+
+void PeftModel::warn(const std::string& message) const {
+  if (options_.observer)
+    options_.observer(message);
+}
+
+std::vector<std::string> PeftModel::in_order(const std::vector<std::string>& names) const {
+  std::vector<std::string> found;
+  for (const Entry& entry : adapters_) {
+    if (std::ranges::find(names, entry.name) != names.end())
+      found.push_back(entry.name);
+  }
+  return found;
+}
+
+bool PeftModel::is_merged(const std::string& name) const {
+  return std::ranges::find(merged_, name) != merged_.end();
+}
+
+void PeftModel::check_not_merged(const char* operation, const std::string& name) const {
+  GRAFT_CHECK(!is_merged(name), ConfigError, operation, ": \"", name,
+              "\" is merged; call unmerge_adapter first");
+}
+
+std::vector<std::string> PeftModel::default_selection() const {
+  if (disabled_ > 0)
+    return {};
+  std::vector<std::string> names = active_;
+  std::ranges::copy_if(merged_, std::back_inserter(names), [&](const std::string& name) {
+    return std::ranges::find(active_, name) == active_.end();
+  });
+  return names;
 }
 
 void PeftModel::check_copies(const std::vector<std::string>& names) const {
@@ -330,6 +280,10 @@ void PeftModel::check_copies(const std::vector<std::string>& names) const {
 void PeftModel::check_new_name(const std::string& name) const {
   GRAFT_CHECK(io::is_plain_file_name(name), ConfigError, "add adapter: \"", name,
               "\" is no name for an adapter; it has to be fit for a folder, without slashes");
+  GRAFT_CHECK(name.find('.') == std::string::npos && name != nn::base_row, ConfigError,
+              "add adapter: \"", name,
+              "\" is no name for an adapter: dots separate the parts of paths, and ", nn::base_row,
+              " stands for the base model; choose another name");
   GRAFT_CHECK(std::ranges::find(adapters_, name, &Entry::name) == adapters_.end(), ConfigError,
               "add adapter: there is one called \"", name, "\" already; choose another name");
 }

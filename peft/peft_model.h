@@ -12,6 +12,12 @@
 // destructor takes the adapters out again; the base's parameters stay frozen. Refers to its base
 // model, which must outlive it.
 //
+// Which adapters are active, trained and merged are three separate sets. Active ones apply by
+// default and add up; trained ones are what an optimizer is given; merged ones are held in one
+// matrix with the base by a second copy of each layer, and apply by default as well, active or not.
+// A forward of other adapters than those that are merged goes to the base, which no merge writes:
+// so merging changes the speed of forwards, and never their meaning.
+//
 // Forwards may run concurrently, with different adapters too; nothing may be changed meanwhile. A
 // call that throws has changed nothing.
 #pragma once
@@ -20,13 +26,16 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graft/nn/causal_lm.h"
+#include "graft/peft/combine.h"
 #include "graft/peft/config.h"
 #include "graft/peft/draft.h"
 #include "graft/peft/matching.h"
 #include "graft/peft/selection.h"
+#include "graft/peft/status.h"
 
 namespace graft::peft {
 
@@ -62,23 +71,26 @@ class PeftModel final : public nn::CausalLM {
                                    PeftOptions options = {});
   ~PeftModel() override;
 
-  // The base model with the adapters of the context, or the active ones where it names none.
-  // Throws ConfigError where the context names one that does not exist.
+  // The base model with the adapters of the context, for all rows or row by row; the active and
+  // merged ones where it names none. Throws ConfigError where the context names one that does not
+  // exist, and for several adapters in a batch of which one has copies of the base's parameters.
   Variable forward(const Tensor& ids, const nn::Context& context) const override;
   const nn::LinearLike& head() const override { return base_.head(); }
   const nn::ModelInfo& info() const override { return base_.info(); }
+  void untie_head() override { base_.untie_head(); }
   nn::Context resolve(const nn::Context& context) const override;
 
   /// Adds a new adapter, neither active nor trained until set_adapter. Throws ConfigError where the
-  /// name is taken or not fit for a folder, where a setting is wrong, and where a target, pattern
-  /// or excluded name matches nothing, naming the nearest.
+  /// name is taken, not fit for a folder, has a dot or is base_row, where a setting is wrong, and
+  /// where a target, pattern or excluded name matches nothing, naming the nearest.
   void add_adapter(const std::string& name, LoraConfig config);
   /// Adds a saved adapter, inactive. Throws FormatError with the difference where its tensors are
   /// not those the configuration and the model call for, and where there is only a pickle; IoError.
   void load_adapter(const std::filesystem::path& folder, const std::string& name,
                     bool is_trainable = false);
   /// Puts the numbers of a saved adapter into one that is there and has the same configuration:
-  /// what going on from a checkpoint does. Throws as load_adapter does, having changed nothing.
+  /// what going on from a checkpoint does. Throws as load_adapter does, having changed nothing, and
+  /// ConfigError where the adapter is merged.
   void load_weights(const std::filesystem::path& folder, const std::string& name = "default");
   /// Writes adapter_config.json, adapter_model.safetensors and, where there is none yet, README.md
   /// into the folder, which is made where it is missing. Adapters not called "default" go to a
@@ -88,11 +100,79 @@ class PeftModel final : public nn::CausalLM {
   void save_pretrained(const std::filesystem::path& folder,
                        const std::vector<std::string>& selected_adapters) const;
 
+  /// Makes a new adapter of several: their changes times the weights, combined as the options say
+  /// (peft/combine.h). One adapter alone is only weighted, whatever the type. Its configuration is
+  /// that of the first one with a rank and scaling of its own, and with all modules that any of
+  /// them targets. Of modules that are trained whole, biases and tokens, it has copies in which the
+  /// differences from the base are weighted and added up, whatever the type; Compat::peft, as PEFT,
+  /// leaves them as the base has them, and leaves out biases of adapters. It is neither active nor
+  /// trained. Throws ConfigError for unknown adapters, a name that is taken, weights that are not
+  /// one for each or not finite, options that validate() refuses, and where adapters differ in
+  /// ensure_weight_tying; NonFiniteError where an adapter is broken.
+  CombineReport add_weighted_adapter(const std::vector<std::string>& adapters,
+                                     const std::vector<double>& weights,
+                                     const std::string& adapter_name,
+                                     const CombineOptions& options = {});
+
   /// Makes these adapters the active ones, which add up, and the ones that are trained; with
-  /// inference_mode none is. A backward of an earlier forward still reaches the adapters that
-  /// forward used. Throws ConfigError for an unknown name, and where two of them have copies of the
-  /// same parameter of the base model.
+  /// inference_mode none is. What is merged is unmerged, and the observer told. A backward of an
+  /// earlier forward still reaches the adapters that forward used. Throws ConfigError for an
+  /// unknown name, and where two of them have copies of the same parameter of the base model.
   void set_adapter(std::vector<std::string> names, bool inference_mode = false);
+  /// Trains these adapters from now on, or not, whether they are active or not; the others stay as
+  /// they are. A backward that is still to come no longer reaches those that are not trained.
+  /// Throws ConfigError for an unknown name.
+  void set_requires_grad(const std::vector<std::string>& names, bool required = true);
+  /// Takes an adapter out of the model. Where it was the only active one, the first of the others
+  /// in alphabetical order becomes active, as in PEFT, and the observer is told; whether that one
+  /// is trained does not change. Where there is no other, the model is its base. Throws ConfigError
+  /// for an unknown name, and where the adapter is merged.
+  void delete_adapter(const std::string& name);
+
+  /// Adds base and adapters up in a second copy of each layer, which forwards with those adapters
+  /// use from then on: the active ones where none are named. What is merged already stays so. The
+  /// copy holds the numbers of this moment; a later change of the adapters needs another merge.
+  /// 16-bit weights are rounded once, 4-bit ones come to be held in the model's dtype. Copies of
+  /// whole parameters (modules_to_save, biases, tokens) apply as before. Throws ConfigError for an
+  /// unknown name, and NonFiniteError, with everything as before, where an adapter is broken or a
+  /// sum is beyond its format.
+  void merge_adapter();
+  void merge_adapter(const std::vector<std::string>& names);
+  /// Drops what merge_adapter made; the layers are bit for bit what they were.
+  void unmerge_adapter();
+  /// Makes the active and merged adapters, or those named, part of the base model, which is a plain
+  /// one afterwards, and takes all adapters out. The base's own numbers are replaced by their sums,
+  /// and what those adapters have copies of by the copies. A head that shared the embedding's
+  /// matrix and now differs from it gets one of its own. Throws as merge_adapter does, and
+  /// ConfigError where an adapter would give a bias to a layer that has none.
+  nn::CausalLM& merge_and_unload();
+  nn::CausalLM& merge_and_unload(const std::vector<std::string>& names);
+  /// Takes all adapters out; the base model is bit for bit what it was without them.
+  nn::CausalLM& unload();
+
+  /// Multiplies what the adapter contributes, besides its own scaling; 1 at first. Not saved.
+  /// Throws ConfigError for an unknown name, a factor that is not finite, and where the adapter is
+  /// merged.
+  void set_scale(const std::string& name, double factor);
+  double scale(const std::string& name) const { return entry(name).scale; }
+
+  /// While it lives, the contributions of the adapters that were active at its start are multiplied
+  /// by a factor.
+  class RescaledAdapters {
+   public:
+    RescaledAdapters(PeftModel& model, double factor);
+    ~RescaledAdapters();
+    RescaledAdapters(const RescaledAdapters&) = delete;
+    RescaledAdapters& operator=(const RescaledAdapters&) = delete;
+
+   private:
+    PeftModel& model_;
+    std::vector<std::pair<std::string, double>> before_;
+  };
+  /// Throws as set_scale does.
+  [[nodiscard]] RescaledAdapters rescale_adapter_scale(double factor) {
+    return RescaledAdapters(*this, factor);
+  }
 
   /// While it lives, the model is its base. They may be nested.
   class DisabledAdapters {
@@ -109,14 +189,21 @@ class PeftModel final : public nn::CausalLM {
 
   /// Names, in the order in which they were added.
   std::vector<std::string> available_adapters() const;
-  /// Those that apply by default; none while disabled.
+  /// Those that apply by default, besides merged ones; none while disabled.
   std::vector<std::string> active_adapters() const;
+  /// Those that are trained, in the order in which they were added.
+  std::vector<std::string> trainable_adapters() const;
+  /// Those that are merged, in the order in which they were added.
+  const std::vector<std::string>& merged_adapters() const { return merged_; }
+  /// Each adapted layer, in the model's order.
+  std::vector<LayerStatus> layer_status() const;
+  ModelStatus model_status() const;
   /// The configuration with its targets made out. Throws ConfigError for an unknown name.
   const LoraConfig& config(const std::string& name) const;
   /// Paths of the modules the adapter was put on. Throws ConfigError for an unknown name.
   const std::vector<std::string>& targeted_modules(const std::string& name) const;
 
-  /// What an optimizer takes: the parameters of the active adapters that are trained, named
+  /// What an optimizer takes: the parameters of the adapters that are trained, active or not, named
   /// "<path of the layer>.<name of the adapter>.lora_A.weight".
   std::vector<NamedVariable> trainable_parameters() const;
   /// As PEFT counts, but for a low-rank pair that head and embedding share: it counts once.
@@ -131,6 +218,8 @@ class PeftModel final : public nn::CausalLM {
     std::vector<std::string> modules;
     std::vector<AdapterTensor> tensors;
     std::vector<const nn::Member*> copied{};  ///< parameters of the base it has copies of
+    bool trained = false;
+    double scale = 1;
   };
   /// The base model as a member, so that walks over this module see the base's paths.
   class Base final : public nn::Member {
@@ -147,6 +236,15 @@ class PeftModel final : public nn::CausalLM {
             bool is_trainable, PeftOptions options);
 
   const Entry& entry(const std::string& name) const;
+  Entry& entry(const std::string& name);
+  void warn(const std::string& message) const;
+  /// Those of the names that exist, in the order in which the adapters were added.
+  std::vector<std::string> in_order(const std::vector<std::string>& names) const;
+  /// What a Context that names no adapters stands for: the active and the merged ones.
+  std::vector<std::string> default_selection() const;
+  bool is_merged(const std::string& name) const;
+  void check_not_merged(const char* operation, const std::string& name) const;
+  void apply_scale(const std::string& name, double factor);
   void check_copies(const std::vector<std::string>& names) const;
   void check_new_name(const std::string& name) const;
   Selection select(LoraConfig config, bool strict);
@@ -160,6 +258,7 @@ class PeftModel final : public nn::CausalLM {
   PeftOptions options_;
   std::vector<Entry> adapters_;
   std::vector<std::string> active_;
+  std::vector<std::string> merged_;  // in the order of adapters_
   int disabled_ = 0;
 };
 

@@ -66,6 +66,10 @@ nn::Member* weight_of(const Site& site) {
   return nullptr;
 }
 
+AdaptedLayer* adapted_layer(nn::Module& module) {
+  return dynamic_cast<AdaptedLayer*>(&module);
+}
+
 const nn::Linear* linear_of(const Site& site) {
   if (const auto* adapted = dynamic_cast<const AdaptedLinear*>(site.module))
     return &adapted->base();

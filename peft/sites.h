@@ -10,6 +10,8 @@
 
 namespace graft::peft {
 
+class AdaptedLayer;
+
 /// Is told of what deserves attention but is no error.
 using Observer = std::function<void(const std::string& warning)>;
 
@@ -33,6 +35,9 @@ std::vector<nn::NamedMember> base_parameters(nn::Module& module);
 
 /// The parameter called "weight" of a linear layer or an embedding; nullptr of other modules.
 nn::Member* weight_of(const Site& site);
+
+/// The module as a layer with adapters; nullptr where it is none.
+AdaptedLayer* adapted_layer(nn::Module& module);
 
 /// The linear layer at a site, below its adapters if it has any; nullptr where there is none.
 const nn::Linear* linear_of(const Site& site);

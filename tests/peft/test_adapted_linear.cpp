@@ -67,6 +67,7 @@ class Shift final : public Adapter {
     const Tensor rows = Tensor::full({x.shape()[0], x.shape()[1], 1}, 1);
     return linear(Variable(rows), Variable(vector_.value().view({base.out_features(), 1})), {});
   }
+  Delta delta(const nn::Linear&) const override { return {.bias = vector_.value()}; }
   Tensor vector() const { return vector_.value(); }
 
  private:

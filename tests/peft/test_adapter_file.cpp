@@ -111,7 +111,7 @@ TEST_CASE("adapter file: PEFT's adapters give PEFT's logits, with its ranks and 
 
     size_t layers = 0;
     for (const Site& site : sites_of(*model)) {
-      if (!has_adapters(*site.module))
+      if (adapted_layer(*site.module) == nullptr)
         continue;
       const auto [r, scaling] = rank_and_scaling(*site.module);
       REQUIRE(record["layers"].contains(site.path));

@@ -1,0 +1,44 @@
+#include "graft/peft/adapted_layer.h"
+
+#include <algorithm>
+
+#include "graft/tensor/error.h"
+
+namespace graft::peft {
+
+Tensor tokens_under(const nn::Context& context, std::string_view adapter, const Shape& shape,
+                    int64_t tokens) {
+  const std::vector<std::string>& by_row = context.adapters->by_row;
+  if (by_row.empty() || !context.adapters->differs_by_row())
+    return {};
+  GRAFT_CHECK(shape[0] == std::ssize(by_row), ShapeError, "forward: adapters are named for ",
+              by_row.size(), " rows, but there are ", shape[0]);
+  const int64_t row_length = tokens / shape[0];
+  std::vector<int64_t> found;
+  for (size_t row = 0; row < by_row.size(); ++row) {
+    for (int64_t t = 0; t < row_length && by_row[row] == adapter; ++t)
+      found.push_back(static_cast<int64_t>(row) * row_length + t);
+  }
+  return Tensor::from(found, {std::ssize(found)});
+}
+
+bool AdaptedLayer::merged_layer_applies(const nn::Context& context, bool is_overridden) const {
+  if (merged_names_.empty() || is_overridden || context.train || !context.adapters)
+    return false;
+  const std::vector<std::string>& names = context.adapters->names;
+  return std::ranges::all_of(merged_names_, [&](const std::string& name) {
+    return std::ranges::find(names, name) != names.end() && !find(name)->is_trained();
+  });
+}
+
+bool AdaptedLayer::is_merged(std::string_view name) const {
+  return std::ranges::find(merged_names_, name) != merged_names_.end();
+}
+
+void AdaptedLayer::set_merged_names(const std::vector<std::string>& names) {
+  merged_names_.clear();
+  std::ranges::copy_if(names, std::back_inserter(merged_names_),
+                       [&](const std::string& name) { return find(name) != nullptr; });
+}
+
+}  // namespace graft::peft

@@ -1,0 +1,44 @@
+// Factors: a matrix as the product of two small ones, and the best such product for a given rank.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "graft/tensor/tensor.h"
+
+namespace graft::peft {
+
+/// b a with a (r, in) and b (out, r).
+struct Factors {
+  Tensor a, b;
+};
+
+/// A product of a given rank that is nearest to a matrix.
+struct Approximation {
+  Factors factors;       ///< a has orthonormal rows, b orthogonal columns, the largest first
+  double energy = 0;     ///< sum of the squares of the matrix
+  double discarded = 0;  ///< of that, what the product lacks
+};
+
+/// The nearest product of `rank` to b a: thin QR of b and aᵀ, then the singular values of the small
+/// matrix between; (out, in) is never formed. Where the rank is more than the matrix has, the rest
+/// of the factors is zero. Works in f64, returns in a's dtype.
+Approximation compress(const Factors& factors, int64_t rank);
+
+enum class Svd {
+  exact,
+  /// Where the rank is small beside the matrix, subspace iteration (Halko et al. 2011,
+  /// arXiv:0909.4061) from fixed random numbers: many times faster, and near the optimum.
+  fast,
+};
+/// The same for a matrix (out, in).
+Approximation compress(const Tensor& matrix, int64_t rank, Svd svd);
+
+/// b a.
+Tensor product(const Factors& factors);
+/// Matrices whose product is the sum of the products: rows below each other, columns side by side.
+Factors side_by_side(const std::vector<Factors>& parts);
+/// The same product with rows and columns of zeros up to a rank.
+Factors padded(const Factors& factors, int64_t rank);
+
+}  // namespace graft::peft

@@ -1,0 +1,70 @@
+// PeftModel: merging and unloading.
+
+#include <algorithm>
+#include <utility>
+
+#include "graft/peft/adapted_layer.h"
+#include "graft/peft/peft_model.h"
+#include "graft/peft/unloading.h"
+
+namespace graft::peft {
+
+void PeftModel::merge_adapter() {
+  merge_adapter(active_);
+}
+
+void PeftModel::merge_adapter(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    entry(name);
+    if (is_merged(name))
+      warn(concat("merge_adapter: \"", name, "\" is merged already"));
+  }
+  std::vector<std::string> all = merged_;
+  all.insert(all.end(), names.begin(), names.end());
+  all = in_order(all);
+  if (all == merged_)
+    return;
+  std::vector<std::pair<AdaptedLayer*, std::unique_ptr<nn::Module>>> layers;
+  for (const Site& site : sites_of(base_)) {
+    if (AdaptedLayer* layer = adapted_layer(*site.module))
+      layers.emplace_back(layer, layer->make_merged({.names = all, .path = site.path}));
+  }
+  for (auto& [layer, merged] : layers)
+    layer->set_merged(all, std::move(merged));
+  merged_ = std::move(all);
+}
+
+void PeftModel::unmerge_adapter() {
+  for (const Site& site : sites_of(base_)) {
+    if (AdaptedLayer* layer = adapted_layer(*site.module))
+      layer->set_merged({}, nullptr);
+  }
+  merged_.clear();
+}
+
+nn::CausalLM& PeftModel::merge_and_unload() {
+  return merge_and_unload(active_);
+}
+
+nn::CausalLM& PeftModel::merge_and_unload(const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    entry(name);
+  std::vector<std::string> all = merged_;
+  all.insert(all.end(), names.begin(), names.end());
+  all = in_order(all);
+  check_copies(all);
+  Unloading unloading(base_, all);
+  unloading.commit();
+  return unload();
+}
+
+nn::CausalLM& PeftModel::unload() {
+  merged_.clear();
+  active_.clear();
+  for (const Entry& entry : adapters_)
+    remove_adapter(base_, entry.name);
+  adapters_.clear();
+  return base_;
+}
+
+}  // namespace graft::peft
