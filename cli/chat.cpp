@@ -1,7 +1,9 @@
 // graft chat: a conversation with a model, with its adapter or without.
 
 #include <iostream>
+#include <iterator>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,7 +21,8 @@ namespace graft::cli {
 namespace {
 
 constexpr const char* commands_help =
-    "  /adapter on|off   answer with the adapter, or as the base model does\n"
+    "  /adapter on|off   answer with the adapters, or as the base model does\n"
+    "  /adapter NAME…    answer with these of several; /adapter alone lists them\n"
     "  /reset            forget the conversation\n"
     "  /help             these lines\n"
     "  /exit             leave (as does the end of the input)\n";
@@ -33,13 +36,12 @@ std::string trimmed(const std::string& line) {
 class Chat {
  public:
   Chat(const LoadedModel& loaded, const text::Tokenizer& tokenizer, const AnswerFlags& flags,
-       const TemplateFlags& chat_template, std::optional<std::string> system, std::string adapter)
+       const TemplateFlags& chat_template, std::optional<std::string> system)
       : loaded_(loaded),
         tokenizer_(tokenizer),
         prompter_(tokenizer, {.template_variables = template_variables(chat_template)}),
         flags_(flags),
-        system_(std::move(system)),
-        adapter_(std::move(adapter)) {
+        system_(std::move(system)) {
     reset();
   }
 
@@ -84,7 +86,36 @@ class Chat {
   std::string label() const {
     if (!loaded_.adapted)
       return "you";
-    return "you (" + adapter_ + (with_adapter_ ? " on)" : " off)");
+    const std::vector<std::string> all = loaded_.adapted->available_adapters();
+    const std::vector<std::string> active = loaded_.adapted->active_adapters();
+    if (all.size() == 1)
+      return "you (" + (all[0] == AdapterName{}.name ? "adapter" : shown(all[0])) +
+             (active.empty() ? " off)" : " on)");
+    return "you (" + (active.empty() ? "base" : listed(active, " + ")) + ")";
+  }
+
+  static std::string listed(const std::vector<std::string>& names, const char* between) {
+    std::string text;
+    for (const std::string& name : names)
+      text += (text.empty() ? "" : between) + shown(name);
+    return text;
+  }
+
+  /// /adapter: what answers from now on. `words` is what follows it.
+  void choose_adapters(const std::string& words) {
+    GRAFT_CHECK(loaded_.adapted != nullptr, ConfigError,
+                "chat: there is no adapter; start with --adapter DIR");
+    const std::vector<std::string> all = loaded_.adapted->available_adapters();
+    std::istringstream stream(words);
+    std::vector<std::string> names{std::istream_iterator<std::string>(stream), {}};
+    if (names.empty())
+      std::cerr << "adapters: " << listed(all, ", ") << "\n";
+    else if (names == std::vector<std::string>{"on"})
+      loaded_.adapted->set_adapter(all, true);
+    else if (names == std::vector<std::string>{"off"})
+      loaded_.adapted->set_adapter({}, true);
+    else
+      loaded_.adapted->set_adapter(std::move(names), true);
   }
 
   void reset() {
@@ -97,10 +128,8 @@ class Chat {
     if (line == "/reset") {
       reset();
       std::cerr << "the conversation is forgotten\n";
-    } else if (line == "/adapter on" || line == "/adapter off") {
-      GRAFT_CHECK(loaded_.adapted != nullptr, ConfigError,
-                  "chat: there is no adapter; start with --adapter DIR");
-      with_adapter_ = line.ends_with("on");
+    } else if (line == "/adapter" || line.starts_with("/adapter ")) {
+      choose_adapters(line.substr(std::string_view("/adapter").size()));
     } else {
       std::cerr << (line == "/help" ? "" : "there is no command " + shown(line) + "\n")
                 << commands_help;
@@ -118,10 +147,7 @@ class Chat {
     const auto show = [&](size_t, const std::string& piece) {
       std::cout << (out.interactive ? shown(piece) : piece) << std::flush;
     };
-    std::optional<nn::AdapterSelection> adapters;
-    if (!with_adapter_)
-      adapters = nn::AdapterSelection{};
-    const Answers result = answer(loaded_.model(), tokenizer_, prompt, flags_, adapters, show);
+    const Answers result = answer(loaded_.model(), tokenizer_, prompt, flags_, std::nullopt, show);
     std::cout << std::endl;
     if (stop_requested() && interrupted_exit_code() == ExitCode::interrupted)
       clear_stop_request();  // Ctrl-C ended this answer, not the conversation
@@ -153,10 +179,8 @@ class Chat {
   const text::Prompter prompter_;
   const AnswerFlags& flags_;
   const std::optional<std::string> system_;
-  const std::string adapter_;  // what the prompt calls it
   const Terminal terminal_ = terminal_of(2);
   std::vector<text::Message> turns_;
-  bool with_adapter_ = true;
 };
 
 }  // namespace
@@ -190,7 +214,7 @@ ExitCode run_chat(Arguments arguments) {
               " has none; leave it out, or take a model that is made for chats");
   const LoadedModel loaded = load_model(model_flags);
   watch_signals();
-  Chat(loaded, tokenizer, answer_flags, template_flags, system, adapter_label(model_flags)).run();
+  Chat(loaded, tokenizer, answer_flags, template_flags, system).run();
   return stop_requested() ? interrupted_exit_code() : ExitCode::done;
 }
 

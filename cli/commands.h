@@ -19,6 +19,8 @@ ExitCode run_generate(Arguments arguments);
 ExitCode run_chat(Arguments arguments);
 ExitCode run_eval(Arguments arguments);
 ExitCode run_logits(Arguments arguments);
+ExitCode run_merge(Arguments arguments);
+ExitCode run_combine(Arguments arguments);
 ExitCode run_convert(Arguments arguments);
 ExitCode run_inspect(Arguments arguments);
 ExitCode run_doctor(Arguments arguments);

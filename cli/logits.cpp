@@ -69,8 +69,8 @@ ExitCode run_logits(Arguments arguments) {
   flags.require("out", "the .safetensors file to write");
   apply_model_flags(flags, model_flags);
   std::vector<std::filesystem::path> inputs = {model_flags.model, data};
-  if (const std::optional<AdapterName> adapter = adapter_of(model_flags))
-    inputs.push_back(adapter->folder);
+  for (const AdapterName& adapter : adapters_of(model_flags))
+    inputs.push_back(adapter.folder);
   check_out_file(out, inputs);
   const LoadedModel loaded = load_model(model_flags);
   const auto records = read_ids(data, loaded.base->info().vocab_size);

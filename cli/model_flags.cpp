@@ -1,6 +1,8 @@
 #include "graft/cli/model_flags.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <iostream>
 
 #include "graft/cli/terminal.h"
@@ -14,7 +16,45 @@
 namespace graft::cli {
 namespace {
 
-constexpr int64_t most_threads = 1024;
+/// The number behind the last '@' of a text, which loses both; 1 where there is none.
+double take_scale(std::string& text) {
+  const size_t at = text.rfind('@');
+  if (at == text.npos)
+    return 1;
+  const std::string number = text.substr(at + 1);
+  double scale = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), scale);
+  if (error != std::errc() || end != number.data() + number.size() || !std::isfinite(scale))
+    return 1;  // a part of the folder's name
+  text.resize(at);
+  return scale;
+}
+
+/// An adapter as it is typed; its name is empty where it is given none. A folder that exists is
+/// taken for one, whatever its name looks like.
+AdapterName parse_adapter(const std::string& text) {
+  AdapterName adapter{.name = "", .folder = text};
+  if (std::filesystem::exists(text))
+    return adapter;
+  std::string rest = text;
+  if (const size_t equals = rest.find('='); equals != rest.npos) {
+    adapter.name = rest.substr(0, equals);
+    rest = rest.substr(equals + 1);
+    GRAFT_CHECK(!adapter.name.empty() && !rest.empty(), ConfigError, "--adapter is '", shown(text),
+                "', expected [NAME=]DIR[@SCALE]");
+  }
+  if (!std::filesystem::exists(rest))
+    adapter.scale = take_scale(rest);
+  adapter.folder = rest;
+  return adapter;
+}
+
+/// The last part of a path, fit for the name of an adapter.
+std::string name_of(const std::filesystem::path& folder) {
+  std::string name = std::filesystem::absolute(folder / "").parent_path().filename().string();
+  std::ranges::replace(name, '.', '_');
+  return name;
+}
 
 }  // namespace
 
@@ -22,7 +62,7 @@ void add_model_flags(Flags& flags, ModelFlags& values, const std::string& adapte
   flags.group("Model");
   flags.add("model", values.model, "DIR|FILE.gguf",
             "the base model: a Hugging Face folder or a GGUF file");
-  flags.add("adapter", values.adapters, "[NAME=]DIR", adapter_help);
+  flags.add("adapter", values.adapters, "[NAME=]DIR[@SCALE]", adapter_help);
   flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the model's weights in memory");
   flags.choice("quant", values.quant, {"none"}, "of the model's weights in memory");
   flags.choice("device", values.device, {"cpu"}, "where to compute");
@@ -51,23 +91,39 @@ void apply_model_flags(const Flags& flags, const ModelFlags& values) {
     load_plugin(plugin);
 }
 
+std::vector<AdapterName> adapters_of(const ModelFlags& values) {
+  std::vector<AdapterName> adapters;
+  for (const std::string& text : values.adapters) {
+    adapters.push_back(parse_adapter(text));
+    AdapterName& added = adapters.back();
+    if (added.name.empty())
+      added.name = values.adapters.size() == 1 ? AdapterName{}.name : name_of(added.folder);
+    const auto same = std::ranges::count(adapters, added.name, &AdapterName::name);
+    GRAFT_CHECK(same == 1, ConfigError, "--adapter: two adapters are called '", shown(added.name),
+                "'; give them names, such as --adapter one=DIR --adapter two=DIR");
+  }
+  return adapters;
+}
+
 std::optional<AdapterName> adapter_of(const ModelFlags& values) {
-  if (values.adapters.empty())
+  const std::vector<AdapterName> adapters = adapters_of(values);
+  if (adapters.empty())
     return std::nullopt;
-  GRAFT_CHECK(values.adapters.size() == 1, ConfigError,
-              "--adapter is given several times; one adapter at a time is supported");
-  const std::string& text = values.adapters[0];
-  const size_t equals = text.find('=');
-  if (equals == text.npos || std::filesystem::exists(text))
-    return AdapterName{.folder = text};
-  GRAFT_CHECK(equals > 0 && equals + 1 < text.size(), ConfigError, "--adapter is '", shown(text),
-              "', expected [NAME=]DIR");
-  return AdapterName{.name = text.substr(0, equals), .folder = text.substr(equals + 1)};
+  GRAFT_CHECK(adapters.size() == 1, ConfigError,
+              "--adapter is given several times, and one adapter is trained; give one");
+  GRAFT_CHECK(adapters[0].scale == 1, ConfigError, "--adapter is '", shown(values.adapters[0]),
+              "', and a scale means nothing for training; leave @… out");
+  return adapters[0];
 }
 
 std::string adapter_label(const ModelFlags& values) {
-  const std::optional<AdapterName> adapter = adapter_of(values);
-  return adapter && adapter->name != AdapterName{}.name ? shown(adapter->name) : "adapter";
+  const std::vector<AdapterName> adapters = adapters_of(values);
+  if (adapters.size() == 1 && adapters[0].name == AdapterName{}.name)
+    return "adapter";
+  std::string label;
+  for (const AdapterName& adapter : adapters)
+    label += (label.empty() ? "" : " + ") + shown(adapter.name);
+  return label;
 }
 
 DType dtype_named(const std::string& name) {
@@ -101,13 +157,28 @@ peft::PeftOptions peft_options(int64_t seed) {
           .observer = [](const std::string& warning) { warn(warning); }};
 }
 
+std::unique_ptr<peft::PeftModel> load_adapters(nn::CausalLM& base,
+                                               const std::vector<AdapterName>& adapters) {
+  const AdapterName& first = adapters.at(0);
+  std::unique_ptr<peft::PeftModel> model(new peft::PeftModel(
+      peft::PeftModel::from_pretrained(base, first.folder, first.name, false, peft_options(0))));
+  std::vector<std::string> names;
+  for (const AdapterName& adapter : adapters) {
+    if (!names.empty())
+      model->load_adapter(adapter.folder, adapter.name);
+    names.push_back(adapter.name);
+    model->set_scale(adapter.name, adapter.scale);
+  }
+  model->set_adapter(names, true);
+  return model;
+}
+
 LoadedModel load_model(const ModelFlags& values) {
-  const std::optional<AdapterName> adapter = adapter_of(values);
+  const std::vector<AdapterName> adapters = adapters_of(values);
   LoadedModel loaded;
   loaded.base = load_base(values);
-  if (adapter)
-    loaded.adapted.reset(new peft::PeftModel(peft::PeftModel::from_pretrained(
-        *loaded.base, adapter->folder, adapter->name, false, peft_options(0))));
+  if (!adapters.empty())
+    loaded.adapted = load_adapters(*loaded.base, adapters);
   nn::pack(*loaded.base);
   return loaded;
 }

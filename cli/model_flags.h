@@ -16,6 +16,9 @@
 
 namespace graft::cli {
 
+/// The largest value of --threads.
+inline constexpr int64_t most_threads = 1024;
+
 struct ModelFlags {
   std::string model;
   std::vector<std::string> adapters;
@@ -29,7 +32,8 @@ struct ModelFlags {
 
 /// Declares --model, --adapter, --dtype, --device, --quant, --threads, --isa and --plugin.
 void add_model_flags(Flags& flags, ModelFlags& values,
-                     const std::string& adapter_help = "a LoRA adapter in PEFT's format");
+                     const std::string& adapter_help =
+                         "a LoRA adapter in PEFT's format; may be repeated, and they add up");
 
 /// --isa, which other verbs have too.
 void add_isa_flag(Flags& flags, std::string& value);
@@ -44,10 +48,15 @@ void apply_model_flags(const Flags& flags, const ModelFlags& values);
 struct AdapterName {
   std::string name = "default";
   std::filesystem::path folder;
+  double scale = 1;
 };
-/// The adapter of --adapter [NAME=]DIR, if one was given. Throws ConfigError where several were.
+/// The adapters of --adapter [NAME=]DIR[@SCALE], in order. Where several have no name, each is
+/// called after its folder. Throws ConfigError where one is no such text, and where two have the
+/// same name.
+std::vector<AdapterName> adapters_of(const ModelFlags& values);
+/// The one adapter that was given, if any. Throws ConfigError where several were, or a scale.
 std::optional<AdapterName> adapter_of(const ModelFlags& values);
-/// What a person reads of it: its name, or "adapter" where it was given none.
+/// What a person reads of them: their names, or "adapter" for one that was given none.
 std::string adapter_label(const ModelFlags& values);
 
 /// "f32" or "bf16".
@@ -60,15 +69,18 @@ std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values);
 /// What PeftModel is to be given: seed, regular expressions, and warnings to stderr.
 peft::PeftOptions peft_options(int64_t seed);
 
-/// A base model, and the adapter on it where one was given.
+/// A base model, and the adapters on it where some were given, all of them active.
 struct LoadedModel {
   std::unique_ptr<nn::CausalLM> base;
   std::unique_ptr<peft::PeftModel> adapted;
 
   const nn::CausalLM& model() const { return adapted ? *adapted : *base; }
 };
-/// Loads --model and, for inference, --adapter. Throws as models::load and
-/// PeftModel::from_pretrained do.
+/// Puts adapters, at least one, on a model for inference: all are active, each with its scale.
+/// Throws as PeftModel::from_pretrained and set_adapter do.
+std::unique_ptr<peft::PeftModel> load_adapters(nn::CausalLM& base,
+                                               const std::vector<AdapterName>& adapters);
+/// Loads --model and, for inference, every --adapter. Throws as models::load and load_adapters do.
 LoadedModel load_model(const ModelFlags& values);
 
 }  // namespace graft::cli
