@@ -56,7 +56,57 @@ TEST_CASE("example: inference with an adapter and without") {
   CHECK(result.out.find("with the adapter:    Once upon a time, there") == std::string::npos);
 }
 
+TEST_CASE("example: merging in memory, back again, and for good") {
+  const TemporaryFolder scratch;
+  const CommandResult result = run_example(
+      "GRAFT_EXAMPLE_MERGE", {golden("models/gqa"), golden("peft_files/q_v"), scratch / "merged"});
+  check_exit(result, 0);
+  check_contains(result.out, "unmerged: logits differ by 0.0e+00");
+  check_exit(run_graft({"inspect", scratch / "merged"}), 0);
+}
+
+TEST_CASE("example: combining two adapters into three others") {
+  const TemporaryFolder scratch;
+  const CommandResult result =
+      run_example("GRAFT_EXAMPLE_COMBINE", {golden("models/gqa"), golden("peft_files/q_v"),
+                                            golden("peft_files/all_linear"), scratch / "out"});
+  check_exit(result, 0);
+  check_contains(result.out, "sum    rank  8, leaves out 0.00% of the energy");
+  check_contains(result.out, "small  rank  2");
+  for (const char* name : {"sum", "small", "ties"})
+    check_exit(run_graft({"inspect", scratch / "out" / name}), 0);
+}
+
+TEST_CASE("example: several adapters, switched and mixed in a batch") {
+  const TemporaryFolder scratch;
+  const std::string model = data("models/stories260k/hf");
+  for (const char* food : {"soup", "stones"}) {
+    std::ofstream(scratch / "data.jsonl")
+        << "{\"text\": \"Once upon a time a robot ate " << food << ".\"}\n";
+    check_exit(run_example("GRAFT_EXAMPLE_LORA", {model, scratch / "data.jsonl", scratch / food}),
+               0);
+  }
+  const CommandResult result =
+      run_example("GRAFT_EXAMPLE_SEVERAL_ADAPTERS",
+                  {model, scratch / "soup", scratch / "stones", "Once upon a time"});
+  check_exit(result, 0);
+  const auto after = [&](const std::string& label) {
+    const size_t begin = result.out.find(label);
+    REQUIRE(begin != result.out.npos);
+    return result.out.substr(begin + label.size(),
+                             result.out.find('\n', begin) - begin - label.size());
+  };
+  CHECK(after("\nother: ") == after("row 1, other: "));
+  CHECK(after("one: ") == after("row 0, one: "));
+  CHECK(after("one: ") != after("\nother: "));
+  check_contains(result.out, "row 2, __base__: , there was a little girl");
+  check_contains(result.out, "left: other");
+}
+
 TEST_CASE("example: wrong arguments are answered with the usage") {
   check_exit(run_example("GRAFT_EXAMPLE_LORA", {"one"}), 2);
   check_exit(run_example("GRAFT_EXAMPLE_INFERENCE", {"none", "none", "none"}), 1);
+  for (const char* example :
+       {"GRAFT_EXAMPLE_MERGE", "GRAFT_EXAMPLE_COMBINE", "GRAFT_EXAMPLE_SEVERAL_ADAPTERS"})
+    check_exit(run_example(example, {"one"}), 2);
 }
