@@ -37,7 +37,7 @@ AdapterName parse_adapter(const std::string& text) {
   if (std::filesystem::exists(text))
     return adapter;
   std::string rest = text;
-  if (const size_t equals = rest.find('='); equals != rest.npos) {
+  if (const size_t equals = rest.find('='); equals != rest.npos && equals < rest.find('/')) {
     adapter.name = rest.substr(0, equals);
     rest = rest.substr(equals + 1);
     GRAFT_CHECK(!adapter.name.empty() && !rest.empty(), ConfigError, "--adapter is '", shown(text),
