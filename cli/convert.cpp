@@ -1,26 +1,20 @@
 // graft convert: writes the model of a GGUF file as a Hugging Face folder.
 
-#include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "graft/cli/commands.h"
 #include "graft/cli/flags.h"
 #include "graft/cli/model_flags.h"
+#include "graft/cli/model_folder.h"
 #include "graft/cli/run_folder.h"
 #include "graft/cli/terminal.h"
 #include "graft/io/file.h"
-#include "graft/io/folder_commit.h"
 #include "graft/models/load.h"
-#include "graft/models/save.h"
-#include "graft/tensor/error.h"
 #include "graft/text/tokenizer.h"
 
 namespace graft::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct ConvertFlags {
   std::string from, out;
@@ -30,21 +24,6 @@ struct ConvertFlags {
   bool json = false;
 };
 
-int64_t bytes_in(const fs::path& folder) {
-  int64_t nbytes = 0;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-    if (entry.is_regular_file())
-      nbytes += static_cast<int64_t>(entry.file_size());
-  return nbytes;
-}
-
-/// True for a file that would be taken for a part of the model that is written.
-bool is_part_of_model(std::string_view name) {
-  const auto tokenizer_files = text::Tokenizer::file_names();
-  return models::is_weight_file(name) ||
-         std::ranges::find(tokenizer_files, name) != tokenizer_files.end();
-}
-
 void convert(const ConvertFlags& values) {
   const OutPolicy policy = values.overwrite ? OutPolicy::replace_files : OutPolicy::no_files;
   check_out_folder(values.out, policy, {values.from});
@@ -53,12 +32,8 @@ void convert(const ConvertFlags& values) {
   io::check_free_space(values.out, parameters * static_cast<int64_t>(element_size(dtype)));
   const text::Tokenizer tokenizer = text::Tokenizer::load(values.from);
   const auto model = models::load(values.from, {.dtype = dtype, .progress = loading_progress()});
-  const RunFolder folder(values.out, policy);
-  io::FilesCommit commit(folder.path());
-  tokenizer.save(commit.path());
-  models::save_pretrained(*model, commit.path(), {.dtype = dtype});
-  const int64_t nbytes = bytes_in(commit.path());
-  commit.commit("config.json", is_part_of_model);
+  const int64_t nbytes = write_model_folder(
+      *model, {.out = values.out, .policy = policy, .tokenizer = &tokenizer}, {.dtype = dtype});
   if (values.json) {
     const io::Json json = {{"out", values.out},
                            {"parameters", parameters},

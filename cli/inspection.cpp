@@ -1,6 +1,7 @@
 #include "graft/cli/inspection.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -121,6 +122,13 @@ Inspection inspect_records(const fs::path& file) {
   return result;
 }
 
+/// What the weights take with those that are not in 4 bits as `dtype`.
+int64_t bytes_in_memory(const models::Description& model, DType dtype) {
+  const double bits = quant::bits_per_number(model.info.quant.format());
+  return (model.parameters - model.quantized) * static_cast<int64_t>(element_size(dtype)) +
+         std::llround(static_cast<double>(model.quantized) * bits / 8);
+}
+
 }  // namespace
 
 Inspection inspect_model(const fs::path& path) {
@@ -138,13 +146,17 @@ Inspection inspect_model(const fs::path& path) {
       {"vocabulary", grouped(info.vocab_size) +
                          (info.tied_head ? ", the head shares the embedding" : ", own head")},
       {"positions", grouped(info.max_positions)},
-      {"in memory", byte_text(model.parameters * 4) + " as f32, " +
-                        byte_text(model.parameters * 2) + " as bf16"},
+      {"in memory", byte_text(bytes_in_memory(model, DType::f32)) + " as f32, " +
+                        byte_text(bytes_in_memory(model, DType::bf16)) + " as bf16"},
   };
+  if (model.quantized > 0)
+    result.rows.emplace_back("in 4 bits", grouped(model.quantized) + " parameters: " +
+                                              quant::to_string(info.quant.format()));
   const io::Json json = {{"model_type", info.model_type},
                          {"architecture", info.architecture},
                          {"format", model.format},
                          {"parameters", model.parameters},
+                         {"quantized_parameters", model.quantized},
                          {"layers", info.layers},
                          {"hidden_size", info.hidden_size},
                          {"intermediate_size", info.intermediate_size},

@@ -1,12 +1,14 @@
 #include "graft/cli/model_flags.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <iostream>
 
 #include "graft/cli/terminal.h"
 #include "graft/nn/module.h"
+#include "graft/peft/kbit.h"
 #include "graft/tensor/error.h"
 #include "graft/tensor/isa.h"
 #include "graft/tensor/parallel.h"
@@ -64,7 +66,7 @@ void add_model_flags(Flags& flags, ModelFlags& values, const std::string& adapte
             "the base model: a Hugging Face folder or a GGUF file");
   flags.add("adapter", values.adapters, "[NAME=]DIR[@SCALE]", adapter_help);
   flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the model's weights in memory");
-  flags.choice("quant", values.quant, {"none"}, "of the model's weights in memory");
+  add_quant_flags(flags, values, {"none", "nf4", "fp4"});
   flags.choice("device", values.device, {"cpu"}, "where to compute");
   flags.add("threads", values.threads, "N", "threads to use; default: all processors",
             {1, most_threads});
@@ -82,8 +84,24 @@ void apply_isa(const std::string& value) {
     limit_isa(value);
 }
 
-void apply_model_flags(const Flags& flags, const ModelFlags& values) {
+void add_quant_flags(Flags& flags, ModelFlags& values, std::vector<std::string> types) {
+  flags.choice("quant", values.quant, std::move(types),
+               "hold the linear layers in 4 bits; none: as the files have them");
+  flags.add("no-double-quant", values.no_double_quant,
+            "with --quant: keep the scales in f32, for 4.5 bits a weight in place of 4.13");
+  flags.add("blocksize", values.blocksize, "N",
+            "with --quant: weights that share a scale, a power of two", {32, 4096});
+}
+
+void apply_model_flags(Flags& flags, const ModelFlags& values) {
   flags.require("model", "the folder of a model or a GGUF file");
+  if (values.quant == "none") {
+    for (const char* name : {"no-double-quant", "blocksize"})
+      flags.set_aside(name, "quant", "says how --quant holds weights, and --quant is none");
+  }
+  GRAFT_CHECK(std::has_single_bit(static_cast<uint64_t>(values.blocksize)), ConfigError,
+              flags.where("blocksize"), " is ", values.blocksize,
+              ", expected a power of two from 32 to 4096");
   if (values.threads)
     set_thread_count(static_cast<int>(*values.threads));
   apply_isa(values.isa);
@@ -126,6 +144,22 @@ std::string adapter_label(const ModelFlags& values) {
   return label;
 }
 
+quant::Config quant_config(const ModelFlags& values) {
+  if (values.quant == "none")
+    return {};
+  return {.load_in_4bit = true,
+          .bnb_4bit_quant_type = quant::parse_quant_type(values.quant),
+          .bnb_4bit_use_double_quant = !values.no_double_quant,
+          .blocksize = values.blocksize};
+}
+
+std::string held_text(const nn::ModelInfo& info) {
+  const std::string dtype = concat(info.dtype);
+  if (!info.quant.load_in_4bit)
+    return dtype;
+  return quant::to_string(info.quant.format()) + "; the rest as " + dtype;
+}
+
 DType dtype_named(const std::string& name) {
   return name == "bf16" ? DType::bf16 : DType::f32;
 }
@@ -147,8 +181,13 @@ std::function<void(const models::LoadProgress&)> loading_progress() {
 }
 
 std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values) {
-  return models::load(values.model,
-                      {.dtype = dtype_named(values.dtype), .progress = loading_progress()});
+  auto model = models::load(values.model, {.dtype = dtype_named(values.dtype),
+                                           .quant = quant_config(values),
+                                           .progress = loading_progress()});
+  // Not for training alone, so that an adapter is used on the numbers it was trained on.
+  if (model->info().quant.load_in_4bit)
+    peft::prepare_model_for_kbit_training(*model);
+  return model;
 }
 
 peft::PeftOptions peft_options(int64_t seed) {

@@ -25,12 +25,15 @@ struct ModelFlags {
   std::string dtype = "f32";
   std::string device = "cpu";
   std::string quant = "none";
+  bool no_double_quant = false;
+  int64_t blocksize = 64;
   std::optional<int64_t> threads;
   std::string isa = "auto";
   std::vector<std::string> plugins;
 };
 
-/// Declares --model, --adapter, --dtype, --device, --quant, --threads, --isa and --plugin.
+/// Declares --model, --adapter, --dtype, --quant and what belongs to it, --device, --threads, --isa
+/// and --plugin.
 void add_model_flags(Flags& flags, ModelFlags& values,
                      const std::string& adapter_help =
                          "a LoRA adapter in PEFT's format; may be repeated, and they add up");
@@ -40,9 +43,13 @@ void add_isa_flag(Flags& flags, std::string& value);
 /// Keeps to the instruction set, unless it is "auto". Throws ConfigError where there is no such.
 void apply_isa(const std::string& value);
 
-/// Throws ConfigError where --model is missing; sets the number of threads and the instruction set
-/// and opens the plug-ins. Call before anything else is done.
-void apply_model_flags(const Flags& flags, const ModelFlags& values);
+/// --quant and what belongs to it, for a verb that quantises by default or not.
+void add_quant_flags(Flags& flags, ModelFlags& values, std::vector<std::string> types);
+
+/// Throws ConfigError where --model is missing or what belongs to --quant contradicts it; sets the
+/// number of threads and the instruction set and opens the plug-ins. Call before anything else is
+/// done.
+void apply_model_flags(Flags& flags, const ModelFlags& values);
 
 /// An adapter as a flag names it.
 struct AdapterName {
@@ -58,6 +65,12 @@ std::vector<AdapterName> adapters_of(const ModelFlags& values);
 std::optional<AdapterName> adapter_of(const ModelFlags& values);
 /// What a person reads of them: their names, or "adapter" for one that was given none.
 std::string adapter_label(const ModelFlags& values);
+
+/// What --quant and its like say.
+quant::Config quant_config(const ModelFlags& values);
+/// As what a model's weights are held: "f32", or "nf4 with double quantisation, blocks of 64; the
+/// rest as f32".
+std::string held_text(const nn::ModelInfo& info);
 
 /// "f32" or "bf16".
 DType dtype_named(const std::string& name);

@@ -119,6 +119,7 @@ io::Json plan_json(const TrainFlags& values, TrainSetup& setup) {
   json["model"] = {{"path", values.model.model},
                    {"model_type", info.model_type},
                    {"parameters", setup.description.parameters},
+                   {"held_as", held_text(setup.base->info())},
                    {"checksum", setup.fingerprint.at("model")}};
   json["trainable_parameters"] = setup.counts.trainable;
   json["all_parameters"] = setup.counts.all;

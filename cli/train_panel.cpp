@@ -20,7 +20,8 @@ std::string model_text(const TrainFlags& values, const TrainSetup& setup) {
   const models::Description& model = setup.description;
   return values.model.model + ": " + model.info.model_type + ", " +
          counted(model.info.layers, "layer") + ", " + short_count(model.parameters) +
-         " parameters, held as " + values.model.dtype;
+         " parameters, held as " + held_text(setup.base->info()) +
+         (model.quantized > 0 ? ", as its files have it" : "");
 }
 
 std::string trainable_text(const TrainFlags& values, TrainSetup& setup) {
@@ -34,7 +35,8 @@ std::string trainable_text(const TrainFlags& values, TrainSetup& setup) {
   const std::string from = values.model.adapters.empty()
                                ? ""
                                : ", continuing " + adapter_of(values.model)->folder.string();
-  return count + ": LoRA with rank " + grouped(config.r) + ", alpha " +
+  const char* method = setup.base->info().quant.load_in_4bit ? ": QLoRA" : ": LoRA";
+  return count + method + " with rank " + grouped(config.r) + ", alpha " +
          number_text(config.lora_alpha) + (config.use_rslora ? " (rsLoRA)" : "") +
          (config.lora_dropout > 0 ? ", dropout " + number_text(config.lora_dropout) : "") + " on " +
          counted(modules, "module") + from;

@@ -96,6 +96,10 @@ TrainSetup prepare_training(const TrainFlags& flags) {
   setup.options = train_options(flags);
   setup.rows = train::rows_of(setup.samples(), setup.options).size();
   train::check_options(setup.options, setup.rows, setup.validation().size());
+  GRAFT_CHECK(!flags.is_full() || setup.description.quantized == 0, ConfigError,
+              "train: --method full trains all weights, but those of ", flags.model.model,
+              " are in 4 bits, which cannot be trained; train an adapter (--method lora), or give "
+              "the model as it was before");
   setup.base = load_base(flags.model);
   if (flags.is_full())
     set_up_full(flags, setup);
@@ -103,6 +107,8 @@ TrainSetup prepare_training(const TrainFlags& flags) {
     set_up_adapter(flags, setup);
   setup.fingerprint["method"] = flags.method;
   setup.fingerprint["dtype"] = flags.model.dtype;
+  if (const quant::Config& quant = setup.base->info().quant; quant.load_in_4bit)
+    setup.fingerprint["quant"] = quant::to_string(quant.format());
   setup.fingerprint["model"] = checksum_of_input(flags.model.model);
   return setup;
 }

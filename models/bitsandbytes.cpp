@@ -5,9 +5,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "graft/io/json.h"
+#include "graft/models/torch_dtype.h"
 
 namespace graft::models {
 namespace {
@@ -26,18 +28,11 @@ std::string state_name(std::string_view weight, QuantType type) {
 constexpr io::IntegerRange size_range{0, int64_t{1} << 31};
 constexpr io::IntegerRange blocksize_range{1, 1 << 16};
 
-DType parse_dtype(const io::JsonObject& state) {
-  const std::string name = state.text("dtype");
-  for (const auto& [spelling, dtype] :
-       {std::pair{"float32", DType::f32}, {"bfloat16", DType::bf16}, {"float16", DType::f16}}) {
-    if (name == spelling)
-      return dtype;
-  }
-  throw state.wrong("dtype", "float32, bfloat16 or float16");
-}
-
-std::string_view dtype_name(DType dtype) {
-  return dtype == DType::bf16 ? "bfloat16" : dtype == DType::f16 ? "float16" : "float32";
+DType read_dtype(const io::JsonObject& state) {
+  const std::optional<DType> dtype = dtype_of_torch(state.text("dtype"));
+  if (!dtype || !is_floating(*dtype) || *dtype == DType::f64)
+    throw state.wrong("dtype", "float32, bfloat16 or float16");
+  return *dtype;
 }
 
 /// The tensor's bytes as u8 (bytes), whatever dtype they are stored as.
@@ -47,37 +42,68 @@ Tensor as_bytes(const Tensor& x) {
                 stored.offset() * static_cast<int64_t>(element_size(stored.dtype())));
 }
 
+/// Codes (bytes) as (numbers, 1) of `storage`.
+Tensor codes_as(const Tensor& codes, DType storage, const std::string& weight) {
+  const auto size = static_cast<int64_t>(element_size(storage));
+  GRAFT_CHECK(codes.numel() % size == 0, ConfigError, weight, " has ", codes.numel(),
+              " bytes of codes, which are no whole numbers of ", storage,
+              "; write them as u8 (bnb_4bit_quant_storage)");
+  const Tensor own = codes.clone();
+  return Tensor(own.storage(), storage, {own.numel() / size, 1}, {1, 1}, own.offset() / size);
+}
+
 /// Reads the companions of one weight.
 class Reader {
  public:
   Reader(const io::TensorSource& source, std::string_view weight)
       : source_(source), weight_(weight), file_(source.file_of(weight)) {}
 
+  QuantizedInfo info() const {
+    return with_state([&](const io::JsonObject& state) { return info_in(state); });
+  }
+
   QuantizedTensor read() const {
-    const QuantType type = this->type();
-    const Tensor text = as_bytes(source_.load(state_name(weight_, type)));
-    const std::span<const uint8_t> bytes = text.span<uint8_t>();
-    const std::string name = concat(file_, ": ", state_name(weight_, type));
-    const io::Json json = io::parse_json(
-        std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), name);
-    const io::JsonObject state(json, name);
-    if (state.text("quant_type") != quant_type_name(type))
-      throw state.wrong("quant_type", quant_type_name(type));
-    QuantizedTensor result{.shape = shape(state),
-                           .dtype = parse_dtype(state),
-                           .type = type,
-                           .blocksize = state.integer("blocksize", blocksize_range)};
-    result.codes = codes(result.numel());
-    result.map = map(type);
-    if (source_.contains(companion("nested_absmax")))
-      result.nested = nested(state);
-    else
-      result.absmax = companion_tensor("absmax", DType::f32);
-    check(result);
-    return result;
+    return with_state([&](const io::JsonObject& state) {
+      const QuantizedInfo info = info_in(state);
+      QuantizedTensor result{.shape = info.shape,
+                             .dtype = info.dtype,
+                             .type = info.format.type,
+                             .blocksize = info.format.blocksize};
+      result.codes = codes(result.numel());
+      result.map = map(result.type);
+      if (info.format.double_quant)
+        result.nested = nested(state);
+      else
+        result.absmax = companion_tensor("absmax", DType::f32);
+      check(result);
+      return result;
+    });
   }
 
  private:
+  /// Calls use(state) with the JSON beside the weight.
+  template <class Use>
+  std::invoke_result_t<const Use&, const io::JsonObject&> with_state(const Use& use) const {
+    const std::string key = state_name(weight_, type());
+    const Tensor text = as_bytes(source_.load(key));
+    const std::span<const uint8_t> bytes = text.span<uint8_t>();
+    const std::string name = concat(file_, ": ", key);
+    const io::Json json = io::parse_json(
+        std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), name);
+    return use(io::JsonObject(json, name));
+  }
+
+  QuantizedInfo info_in(const io::JsonObject& state) const {
+    const QuantType type = this->type();
+    if (state.text("quant_type") != quant_type_name(type))
+      throw state.wrong("quant_type", quant_type_name(type));
+    return {.format = {.type = type,
+                       .blocksize = state.integer("blocksize", blocksize_range),
+                       .double_quant = source_.contains(companion("nested_absmax"))},
+            .shape = shape(state),
+            .dtype = read_dtype(state)};
+  }
+
   QuantType type() const {
     std::optional<QuantType> found;
     for (const QuantType type : quant_types) {
@@ -182,16 +208,30 @@ bool is_quantization_companion(const io::TensorSource& source, std::string_view 
   return false;
 }
 
+QuantizedInfo quantized_info(const io::TensorSource& source, std::string_view weight) {
+  return Reader(source, weight).info();
+}
+
+std::optional<quant::Format> quantized_format(const io::TensorSource& source) {
+  constexpr std::string_view state = ".quant_state.bitsandbytes__";
+  for (const std::string& name : source.names()) {
+    const size_t at = name.rfind(state);
+    if (at != name.npos && is_quantized(source, name.substr(0, at)))
+      return quantized_info(source, name.substr(0, at)).format;
+  }
+  return std::nullopt;
+}
+
 QuantizedTensor read_quantized(const io::TensorSource& source, std::string_view weight) {
   return Reader(source, weight).read();
 }
 
 std::vector<io::NamedTensor> quantized_tensors(const std::string& weight,
-                                               const QuantizedTensor& value) {
+                                               const QuantizedTensor& value, DType storage) {
   const QuantizedTensor x = quant::to_blocks(value);
   io::Json state{{"quant_type", quant_type_name(x.type)},
                  {"blocksize", x.blocksize},
-                 {"dtype", dtype_name(x.dtype)},
+                 {"dtype", torch_name(x.dtype)},
                  {"shape", io::Json::array()}};
   for (int i = 0; i < x.shape.rank(); ++i)
     state["shape"].push_back(x.shape[i]);
@@ -199,7 +239,7 @@ std::vector<io::NamedTensor> quantized_tensors(const std::string& weight,
   Tensor map = x.map.clone();
   for (float& entry : map.span<float>())
     entry = entry == 0 ? 0 : entry;
-  std::vector<io::NamedTensor> tensors{{weight, x.codes.view({-1, 1})},
+  std::vector<io::NamedTensor> tensors{{weight, codes_as(x.codes, storage, weight)},
                                        {weight + ".quant_map", map}};
   if (x.nested) {
     const quant::Blockwise& nested = x.nested->blocks;

@@ -7,14 +7,14 @@
 #include <string_view>
 
 #include "graft/models/family.h"
+#include "graft/models/quantization.h"
 
 namespace graft::models {
 namespace {
 
 /// Keys that change the numbers in some family. Who reads a key answers for it; nobody else may be
 /// given it.
-constexpr std::array<std::string_view, 23> unsupported_keys{"quantization_config",
-                                                            "sliding_window",
+constexpr std::array<std::string_view, 22> unsupported_keys{"sliding_window",
                                                             "layer_types",
                                                             "use_mrope",
                                                             "resid_pdrop",
@@ -117,6 +117,7 @@ DecoderConfig read_decoder_config(const io::JsonObject& json) {
   config.bos_token_id = read_token_id(json, "bos_token_id");
   config.pad_token_id = read_token_id(json, "pad_token_id");
   config.eos_token_ids = read_token_ids(json, "eos_token_id");
+  config.quant = read_quantization_config(json);
   refuse_unsupported(json);
   check_sizes(config, json.file());
   return config;

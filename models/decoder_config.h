@@ -15,6 +15,7 @@
 #include "graft/nn/activation.h"
 #include "graft/nn/causal_lm.h"
 #include "graft/nn/decoder_layer.h"
+#include "graft/quant/config.h"
 
 namespace graft::models {
 
@@ -52,6 +53,8 @@ struct DecoderConfig {
   std::optional<int64_t> bos_token_id{};
   std::optional<int64_t> pad_token_id{};
   std::vector<int64_t> eos_token_ids{};
+  /// How linear layers are held; not among the keys of to_config_json.
+  quant::Config quant{};
 
   bool has_window(int64_t layer) const {
     return !windowed.empty() && windowed[static_cast<size_t>(layer)];

@@ -8,6 +8,7 @@
 #include "graft/io/gguf_model.h"
 #include "graft/io/tensor_source.h"
 #include "graft/models/base_source.h"
+#include "graft/models/bitsandbytes.h"
 #include "graft/models/family.h"
 #include "graft/models/gguf_config.h"
 #include "graft/models/gguf_source.h"
@@ -84,6 +85,59 @@ Checkpoint open(const fs::path& path) {
   return open_gguf(path);
 }
 
+/// Lets the configuration say how the tensors are held, whatever it said before.
+void take_over_format(Checkpoint& checkpoint) {
+  quant::Config& config = checkpoint.config.quant;
+  const std::optional<quant::Format> format = quantized_format(*checkpoint.tensors);
+  config.load_in_4bit = format.has_value();
+  if (!format)
+    return;
+  config.bnb_4bit_quant_type = format->type;
+  config.bnb_4bit_use_double_quant = format->double_quant;
+  config.blocksize = format->blocksize;
+}
+
+/// Opens the checkpoint at `path`, which tells how its weights are held.
+Checkpoint open_surveyed(const fs::path& path) {
+  Checkpoint checkpoint = open(path);
+  take_over_format(checkpoint);
+  return checkpoint;
+}
+
+/// A checkpoint in 4 bits is not put in 4 bits again.
+void check_quantized_alike(const quant::Config& stored, const quant::Config& asked,
+                           const fs::path& path) {
+  GRAFT_CHECK(to_string(stored.format()) == to_string(asked.format()), ConfigError, "load: ",
+              path.string(), " is quantised already, as ", to_string(stored.format()), ", but ",
+              to_string(asked.format()), " is asked for; leave --quant and its like out, or give ",
+              "the model as it was before");
+  GRAFT_CHECK(!asked.llm_int8_skip_modules ||
+                  asked.llm_int8_skip_modules == stored.llm_int8_skip_modules,
+              ConfigError, "load: ", path.string(),
+              " is quantised already; llm_int8_skip_modules cannot choose others of its modules");
+}
+
+/// What products in 4 bits multiply in.
+DType compute_dtype(const LoadOptions& options) {
+  const DType by_weights = options.dtype == DType::bf16 ? DType::bf16 : DType::f32;
+  return options.quant.bnb_4bit_compute_dtype.value_or(by_weights);
+}
+
+/// How the model is to hold its linear layers.
+quant::Config settled(const quant::Config& stored, const LoadOptions& options,
+                      const fs::path& path) {
+  quant::check(options.quant);
+  if (stored.load_in_4bit && options.quant.load_in_4bit)
+    check_quantized_alike(stored, options.quant, path);
+  quant::Config config = stored.load_in_4bit ? stored : options.quant;
+  if (!config.load_in_4bit)
+    return {};
+  GRAFT_CHECK(options.dtype != DType::f64, ConfigError,
+              "load: dtype f64 given, but weights in 4 bits have f32 products");
+  config.bnb_4bit_compute_dtype = compute_dtype(options);
+  return config;
+}
+
 /// The model of a checkpoint, whose tensors are found to fit it.
 std::unique_ptr<nn::CausalLM> make(Checkpoint& checkpoint, const fs::path& path, DType dtype) {
   auto model = make_model(checkpoint.config, path.string(), dtype);
@@ -92,12 +146,23 @@ std::unique_ptr<nn::CausalLM> make(Checkpoint& checkpoint, const fs::path& path,
   return model;
 }
 
-/// The floating dtype of most numbers.
+/// The numbers of the parameters that the source has in 4 bits.
+int64_t quantized_count(nn::CausalLM& model, const io::TensorSource& source) {
+  int64_t count = 0;
+  for (const nn::NamedMember& parameter : nn::named_parameters(model)) {
+    if (is_quantized(source, parameter.path))
+      count += parameter.member->shape().numel();
+  }
+  return count;
+}
+
+/// The floating dtype of most numbers that are not in 4 bits.
 DType dtype_of_most(const io::TensorSource& tensors) {
   std::map<DType, int64_t> counts;
   for (const std::string& name : tensors.names()) {
     const io::TensorInfo info = tensors.info(name);
-    if (is_floating(info.dtype))
+    if (is_floating(info.dtype) && !is_quantized(tensors, name) &&
+        !is_quantization_companion(tensors, name))
       counts[info.dtype] += info.shape.numel();
   }
   const auto most =
@@ -110,9 +175,17 @@ DType dtype_of_most(const io::TensorSource& tensors) {
 std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& options) {
   GRAFT_CHECK(is_floating(options.dtype), ConfigError, "load: dtype ", options.dtype,
               " given, a floating one expected");
-  Checkpoint checkpoint = open(path);
+  Checkpoint checkpoint = open_surveyed(path);
+  const bool is_stored = checkpoint.config.quant.load_in_4bit;
+  checkpoint.config.quant = settled(checkpoint.config.quant, options, path);
   auto model = make(checkpoint, path, options.dtype);
-  WeightOptions weights{.dtype = options.dtype, .device = options.device};
+  WeightOptions weights{.dtype = options.dtype,
+                        .device = options.device,
+                        .format = checkpoint.config.quant.format(),
+                        .compute = compute_dtype(options),
+                        .on_quantized = options.on_quantized};
+  if (!is_stored)
+    weights.quantized = weights_to_quantize(*model, options.quant, options.matcher);
   if (options.progress)
     weights.progress = [&, total = nn::count_parameters(*model)](int64_t done) {
       options.progress({done, total});
@@ -122,11 +195,12 @@ std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& opti
 }
 
 Description describe(const fs::path& path) {
-  Checkpoint checkpoint = open(path);
+  Checkpoint checkpoint = open_surveyed(path);
   const auto model = make(checkpoint, path, LoadOptions().dtype);
   return {.info = model->info(),
           .format = checkpoint.format,
           .parameters = nn::count_parameters(*model),
+          .quantized = quantized_count(*model, *checkpoint.tensors),
           .file_dtype = dtype_of_most(*checkpoint.tensors)};
 }
 

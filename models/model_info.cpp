@@ -43,6 +43,7 @@ nn::ModelInfo info_of(const DecoderConfig& config, std::string name_or_path, DTy
           .cache_renewal = cache_renewal_of(config),
           .tied_head = config.tied_head,
           .dtype = dtype,
+          .quant = config.quant,
           .bos_token_id = config.bos_token_id,
           .pad_token_id = config.pad_token_id,
           .eos_token_ids = config.eos_token_ids,

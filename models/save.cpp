@@ -1,5 +1,6 @@
 #include "graft/models/save.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -9,6 +10,9 @@
 #include "graft/io/file.h"
 #include "graft/io/json.h"
 #include "graft/io/safetensors.h"
+#include "graft/models/bitsandbytes.h"
+#include "graft/models/quantization.h"
+#include "graft/models/torch_dtype.h"
 #include "graft/models/weights.h"
 
 namespace graft::models {
@@ -20,10 +24,38 @@ namespace fs = std::filesystem;
 struct Shard {
   std::string file;
   std::vector<nn::NamedMember> parameters;
-  int64_t bytes = 0;
+  int64_t bytes = 0;                 ///< of the tensors
+  std::vector<std::string> names{};  ///< of the tensors, once they are written
 };
 
+/// The weight in 4 bits that a parameter is held as, or nullptr.
+const quant::QuantizedTensor* quantized_of(const nn::NamedMember& parameter) {
+  const auto* weight = dynamic_cast<const nn::Weight*>(parameter.member);
+  return weight == nullptr ? nullptr : std::get_if<quant::QuantizedTensor>(&weight->storage());
+}
+
+/// What is written of a model's weights.
+struct Form {
+  DType dtype;
+  DType quant_storage;
+  std::set<std::string> transposed;
+};
+
+/// The tensors of a file that hold a parameter.
+std::vector<io::NamedTensor> tensors_of(const nn::NamedMember& parameter, const Form& form) {
+  if (const quant::QuantizedTensor* value = quantized_of(parameter))
+    return quantized_tensors(parameter.path, *value, form.quant_storage);
+  Tensor value = parameter.member->value().to(form.dtype);
+  if (form.transposed.contains(parameter.path))
+    value = value.transpose(0, 1).contiguous();
+  return {{parameter.path, std::move(value)}};
+}
+
 int64_t bytes_of(const nn::NamedMember& parameter, DType dtype) {
+  if (const quant::QuantizedTensor* value = quantized_of(parameter)) {
+    const bool has_both = value->nested && value->absmax.defined();
+    return value->nbytes() - (has_both ? value->absmax.nbytes() : 0);
+  }
   return parameter.member->shape().numel() * static_cast<int64_t>(element_size(dtype));
 }
 
@@ -54,14 +86,15 @@ std::vector<Shard> cut_into_shards(const std::vector<nn::NamedMember>& parameter
   return shards;
 }
 
-void write_shard(const fs::path& folder, const Shard& shard,
-                 const std::set<std::string>& transposed, DType dtype) {
+void write_shard(const fs::path& folder, Shard& shard, const Form& form) {
   std::vector<io::NamedTensor> tensors;
+  shard.bytes = 0;
   for (const nn::NamedMember& parameter : shard.parameters) {
-    Tensor value = parameter.member->value().to(dtype);
-    if (transposed.contains(parameter.path))
-      value = value.transpose(0, 1).contiguous();
-    tensors.push_back({parameter.path, std::move(value)});
+    for (io::NamedTensor& tensor : tensors_of(parameter, form)) {
+      shard.names.push_back(tensor.name);
+      shard.bytes += tensor.tensor.nbytes();
+      tensors.push_back(std::move(tensor));
+    }
   }
   io::write_safetensors(folder / shard.file, tensors, {{"format", "pt"}});
 }
@@ -73,8 +106,8 @@ void write_index(const fs::path& folder, const std::vector<Shard>& shards) {
   int64_t total = 0;
   for (const Shard& shard : shards) {
     total += shard.bytes;
-    for (const nn::NamedMember& parameter : shard.parameters)
-      weight_map[parameter.path] = shard.file;
+    for (const std::string& name : shard.names)
+      weight_map[name] = shard.file;
   }
   const io::Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
   io::write_file_atomically(folder / index_name, io::to_text(index) + "\n");
@@ -98,16 +131,11 @@ void remove_stale_weights(const fs::path& folder, const std::vector<Shard>& shar
     fs::remove(path);
 }
 
-std::string config_text(const nn::ModelInfo& info, DType dtype) {
-  constexpr std::pair<DType, const char*> torch_names[] = {{DType::f64, "float64"},
-                                                           {DType::f32, "float32"},
-                                                           {DType::bf16, "bfloat16"},
-                                                           {DType::f16, "float16"}};
+std::string config_text(const nn::ModelInfo& info, DType dtype, bool is_quantized) {
   io::Json config = io::parse_json(info.config_json, "config.json");
-  for (const auto& [candidate, torch_name] : torch_names) {
-    if (candidate == dtype)
-      config["torch_dtype"] = torch_name;
-  }
+  config["torch_dtype"] = torch_name(dtype);
+  if (is_quantized)
+    config["quantization_config"] = to_json(info.quant);
   return io::to_text(config) + "\n";
 }
 
@@ -127,18 +155,22 @@ void save_pretrained(nn::CausalLM& model, const fs::path& folder, const SaveOpti
                 " carries adapters, a plain model expected; merge them "
                 "first");
   });
-  const std::vector<Shard> shards = cut_into_shards(nn::named_parameters(model), options);
+  const std::vector<nn::NamedMember> parameters = nn::named_parameters(model);
+  std::vector<Shard> shards = cut_into_shards(parameters, options);
   std::error_code error;
   fs::create_directories(folder, error);
   GRAFT_CHECK(!error, IoError, "save_pretrained: cannot make the folder ", folder.string(), ": ",
               error.message());
-  const std::set<std::string> transposed = transposed_in_files(model);
-  for (const Shard& shard : shards)
-    write_shard(folder, shard, transposed, options.dtype);
+  const nn::ModelInfo& info = model.info();
+  const Form form{options.dtype, info.quant.bnb_4bit_quant_storage, transposed_in_files(model)};
+  for (Shard& shard : shards)
+    write_shard(folder, shard, form);
   if (shards.size() > 1)
     write_index(folder, shards);
   remove_stale_weights(folder, shards);
-  io::write_file_atomically(folder / "config.json", config_text(model.info(), options.dtype));
+  const bool is_quantized = std::ranges::any_of(
+      parameters, [](const nn::NamedMember& entry) { return quantized_of(entry) != nullptr; });
+  io::write_file_atomically(folder / "config.json", config_text(info, options.dtype, is_quantized));
 }
 
 }  // namespace graft::models

@@ -10,7 +10,7 @@
 namespace graft::models {
 
 struct SaveOptions {
-  /// Of the weights in the file.
+  /// Of the weights in the file, but for those in 4 bits, which stay as they are.
   DType dtype = DType::f32;
   /// More bytes than this are spread over several files; a larger tensor has a file of its own.
   int64_t max_shard_bytes = int64_t{5} << 30;
@@ -22,8 +22,9 @@ bool is_weight_file(std::string_view name);
 
 /// Writes config.json and model.safetensors (or shards and model.safetensors.index.json) into
 /// `folder`, which is made where it is missing; other files there are left alone. A tied head is
-/// written once. Each file appears whole or not at all; config.json comes last. Throws ConfigError
-/// where the model carries adapters (merge them first), and IoError.
+/// written once, weights in 4 bits as transformers with bitsandbytes writes them. Each file appears
+/// whole or not at all; config.json comes last. Throws ConfigError where the model carries adapters
+/// (merge them first), and IoError.
 void save_pretrained(nn::CausalLM& model, const std::filesystem::path& folder,
                      const SaveOptions& options = {});
 

@@ -1,12 +1,14 @@
 #include "graft/models/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "graft/models/bitsandbytes.h"
 #include "graft/nn/linear.h"
 #include "graft/tensor/copy.h"
 
@@ -19,7 +21,9 @@ struct PathsOf {
   std::vector<std::string> paths;
   bool transposed = false;
 
-  /// In the file.
+  /// The parameter as a matrix that can be held in other ways than dense, or nullptr.
+  nn::Weight* weight() const { return dynamic_cast<nn::Weight*>(parameter); }
+  /// In the file, where it is dense there.
   Shape shape() const {
     const Shape shape = parameter->shape();
     return transposed ? Shape{shape[1], shape[0]} : shape;
@@ -85,8 +89,47 @@ void check_present(const io::TensorSource& source, const std::string& name, cons
     problems.add(name, " has shape ", info.shape, ", ", shape, " expected");
 }
 
+void check_quantized(const io::TensorSource& source, const std::string& name,
+                     const PathsOf& entry, Problems& problems) {
+  if (entry.weight() == nullptr) {
+    problems.add(name, " is in 4 bits, a dense one expected");
+    return;
+  }
+  const Shape expected = entry.parameter->shape();
+  try {
+    const Shape shape = quantized_info(source, name).shape;
+    if (shape != expected)
+      problems.add(name, " has shape ", shape, " in 4 bits, ", expected, " expected");
+  } catch (const FormatError& error) {
+    problems.add(error.what());
+  }
+}
+
+/// The numbers of a tensor, dense or not.
+Tensor numbers_of(const io::TensorSource& source, const std::string& name) {
+  if (!is_quantized(source, name))
+    return source.load(name);
+  const quant::QuantizedTensor value = read_quantized(source, name);
+  return quant::dequantize(value, value.dtype);
+}
+
 bool same_numbers(const Tensor& a, const Tensor& b) {
   return a.dtype() == b.dtype() && std::ranges::equal(a.bytes(), b.bytes());
+}
+
+/// The names under which the source has a parameter. Throws FormatError unless all hold the same.
+std::vector<std::string> names_in(const io::TensorSource& source, const PathsOf& entry) {
+  std::vector<std::string> present;
+  std::ranges::copy_if(entry.paths, std::back_inserter(present),
+                       [&](const std::string& path) { return source.contains(path); });
+  for (size_t i = 1; i < present.size(); ++i) {
+    if (!same_numbers(numbers_of(source, present[0]), numbers_of(source, present[i])))
+      throw FormatError(source.file_of(present[i]), -1,
+                        concat(present[i], " and ", present[0],
+                               " differ, but the configuration ties them; set "
+                               "tie_word_embeddings to false where they are not"));
+  }
+  return present;
 }
 
 /// The tensor as memory of our own, in the wanted dtype and place.
@@ -97,6 +140,69 @@ Tensor converted(Tensor stored, const WeightOptions& options) {
   Tensor value = Tensor::empty(stored.shape(), options.dtype, options.device);
   ops::copy_(value, stored);
   return value;
+}
+
+/// What is left of the numbers x in 4 bits, of the weight `name`.
+QuantizationError error_of(const std::string& name, const Tensor& x,
+                           const quant::QuantizedTensor& quantized) {
+  const Tensor before = x.to(DType::f32).contiguous();
+  const Tensor after = quant::dequantize(quantized, DType::f32);
+  QuantizationError error{.weight = name, .numbers = x.numel()};
+  double squares = 0, error_squares = 0, largest = 0, largest_error = 0;
+  for (size_t i = 0; i < static_cast<size_t>(x.numel()); ++i) {
+    const double number = before.span<float>()[i];
+    const double difference = number - after.span<float>()[i];
+    squares += number * number;
+    error_squares += difference * difference;
+    largest = std::max(largest, std::fabs(number));
+    largest_error = std::max(largest_error, std::fabs(difference));
+  }
+  if (largest > 0) {
+    error.relative = std::sqrt(error_squares / squares);
+    error.largest = largest_error / largest;
+  }
+  return error;
+}
+
+/// A matrix of the source in 4 bits, for a model whose weights have options.dtype.
+quant::QuantizedTensor quantized(const Tensor& matrix, const std::string& name,
+                                 const io::TensorSource& source, const WeightOptions& options) {
+  try {
+    quant::QuantizedTensor value = quant::quantize(matrix, options.format);
+    value.dtype = options.dtype;
+    if (options.on_quantized)
+      options.on_quantized(error_of(name, matrix, value));
+    return value;
+  } catch (const NonFiniteError& error) {
+    throw FormatError(source.file_of(name), -1, concat(name, ": ", error.what()));
+  }
+}
+
+/// The weight in 4 bits from now on, in panels.
+void hold(const PathsOf& entry, quant::QuantizedTensor value, const WeightOptions& options) {
+  value.compute = options.compute;
+  entry.weight()->load(quant::to_panels(value));
+}
+
+/// Loads a parameter from the tensor of that name.
+void load_parameter(const PathsOf& entry, const std::string& name, const io::TensorSource& source,
+                    const WeightOptions& options) {
+  const bool to_quantize = options.quantized.contains(entry.paths[0]);
+  if (to_quantize || is_quantized(source, name))
+    GRAFT_CHECK(options.device == cpu, DeviceError, "load: weights in 4 bits are held on the CPU, ",
+                options.device, " given");
+  if (is_quantized(source, name)) {
+    hold(entry, read_quantized(source, name), options);
+    return;
+  }
+  Tensor stored = source.load(name);
+  if (entry.transposed)
+    stored = stored.transpose(0, 1);
+  if (to_quantize) {
+    hold(entry, quantized(stored, name, source, options), options);
+    return;
+  }
+  entry.parameter->load(converted(std::move(stored), options));
 }
 
 }  // namespace
@@ -112,6 +218,7 @@ std::set<std::string> transposed_in_files(nn::Module& root) {
 }
 
 void check_tensors(nn::Module& root, const io::TensorSource& source) {
+  refuse_other_quantization(source);
   Problems problems;
   std::unordered_set<std::string> known;
   for (const PathsOf& entry : parameters_of(root)) {
@@ -122,14 +229,17 @@ void check_tensors(nn::Module& root, const io::TensorSource& source) {
       if (!source.contains(path))
         continue;
       found = true;
-      check_present(source, path, shape, problems);
+      if (is_quantized(source, path))
+        check_quantized(source, path, entry, problems);
+      else
+        check_present(source, path, shape, problems);
     }
     if (!found)
       problems.add(entry.paths[0], " ", shape, " is missing");
   }
   const std::vector<std::string> names = source.names();
   for (const std::string& name : names) {
-    if (!known.contains(name) && !is_known_buffer(name))
+    if (!known.contains(name) && !is_known_buffer(name) && !is_quantization_companion(source, name))
       problems.add(name, " is unexpected");
   }
   problems.throw_if_any(names.empty() ? "checkpoint" : source.file_of(names[0]));
@@ -138,20 +248,8 @@ void check_tensors(nn::Module& root, const io::TensorSource& source) {
 void load_tensors(nn::Module& root, const io::TensorSource& source, const WeightOptions& options) {
   int64_t done = 0;
   for (const PathsOf& entry : parameters_of(root)) {
-    std::vector<std::string> present;
-    std::ranges::copy_if(entry.paths, std::back_inserter(present),
-                         [&](const std::string& path) { return source.contains(path); });
-    Tensor stored = source.load(present.at(0));
-    for (size_t i = 1; i < present.size(); ++i) {
-      if (!same_numbers(stored, source.load(present[i])))
-        throw FormatError(source.file_of(present[i]), -1,
-                          concat(present[i], " and ", present[0],
-                                 " differ, but the configuration ties them; set "
-                                 "tie_word_embeddings to false where they are not"));
-    }
-    if (entry.transposed)
-      stored = stored.transpose(0, 1);
-    entry.parameter->load(converted(std::move(stored), options));
+    const std::vector<std::string> present = names_in(source, entry);
+    load_parameter(entry, present.at(0), source, options);
     for (const std::string& path : present)
       source.drop_pages(path);
     done += entry.parameter->shape().numel();

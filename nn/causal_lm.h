@@ -8,6 +8,7 @@
 
 #include "graft/nn/context.h"
 #include "graft/nn/linear.h"
+#include "graft/quant/config.h"
 #include "graft/tensor/error.h"
 
 namespace graft::nn {
@@ -30,7 +31,8 @@ struct ModelInfo {
   /// so a cache of them is to be filled again; 0 where that never happens.
   int64_t cache_renewal = 0;
   bool tied_head = false;
-  DType dtype = DType::f32;  ///< of the weights as held
+  DType dtype = DType::f32;  ///< of the weights as held, but for those in 4 bits
+  quant::Config quant{};     ///< of those, where there are any
   std::optional<int64_t> bos_token_id{};
   std::optional<int64_t> pad_token_id{};
   std::vector<int64_t> eos_token_ids{};  ///< what ends a text; empty where the files do not say

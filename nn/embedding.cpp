@@ -38,8 +38,8 @@ Variable Embedding::forward(const Tensor& ids, const Context& context) const {
   const Override* chosen = weight_.override_under(context);
   return weight_.visit([&](const auto& table) {
     if (chosen != nullptr && chosen->is_whole())
-      return to(graft::embedding(chosen->value, ids), weight_.dtype());
-    const Variable y = graft::embedding(table, ids);
+      return to(graft::embedding(chosen->value, ids), given_dtype());
+    const Variable y = to(graft::embedding(table, ids), given_dtype());
     return chosen == nullptr ? y : with_overridden_rows(y, ids, *chosen);
   });
 }

@@ -1,6 +1,8 @@
 // EmbeddingLike, the seam at which adapters of embeddings are put in, and Embedding.
 #pragma once
 
+#include <optional>
+
 #include "graft/nn/context.h"
 #include "graft/nn/module.h"
 #include "graft/nn/weight.h"
@@ -27,8 +29,14 @@ class Embedding final : public EmbeddingLike {
   const Weight& weight() const override { return weight_; }
   Weight& weight() { return weight_; }
 
+  /// Rows come in `dtype` from now on, whatever the table is held in.
+  void give(DType dtype) { given_ = dtype; }
+
  private:
+  DType given_dtype() const { return given_.value_or(weight_.dtype()); }
+
   Weight weight_;
+  std::optional<DType> given_;
 };
 
 }  // namespace graft::nn

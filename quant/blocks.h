@@ -8,6 +8,10 @@
 
 namespace graft::quant {
 
+/// Scales that share a scale with double quantisation, as bitsandbytes has it. Files may say another
+/// size.
+inline constexpr int64_t nested_blocksize = 256;
+
 /// How many blocks `elements` numbers make.
 int64_t block_count(int64_t elements, int64_t blocksize);
 

@@ -14,9 +14,6 @@ constinit Slot<Dequantize4bitArgs> dequantize_4bit_slot("dequantize_4bit");
 
 namespace {
 
-/// Blocks of scales, as bitsandbytes has them; other sizes are read.
-constexpr int64_t nested_blocksize = 256;
-
 /// The scales less their mean, in 8 bits.
 NestedScales nest(const Tensor& absmax) {
   const std::span<const float> values = absmax.span<float>();

@@ -114,6 +114,10 @@ TEST_CASE("inspect: a model, an adapter, tensors and data are told apart") {
   CHECK(data["samples"] == 48);
   CHECK(data["tokens"].get<int>() > data["trained_tokens"].get<int>());
   check_contains(run_graft({"inspect", golden("models/gqa")}).out, "llama (LlamaForCausalLM)");
+  const auto nf4 = json_of(run_graft({"inspect", golden("qlora/nf4"), "--json"}));
+  CHECK(nf4["quantized_parameters"] == 2 * (5 * 64 * 64 + 2 * 32 * 64));
+  check_contains(run_graft({"inspect", golden("qlora/nf4")}).out,
+                 "parameters: nf4 with double quantisation");
 }
 
 TEST_CASE("inspect: what it cannot read is refused") {

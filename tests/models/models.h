@@ -1,6 +1,8 @@
 // What the tests of models share: golden models and their answers, small models made on the spot.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,6 +41,30 @@ inline Tensor ids_of(const std::vector<int64_t>& ids) {
 /// Row b of a tensor, without the first dimension.
 inline Tensor row_of(const Tensor& x, int64_t row) {
   return x.slice(0, row, row + 1).contiguous().view({x.dim(1), -1});
+}
+
+/// f32 sums over a few dozen terms in two orders, over two layers; the golden logits are themselves
+/// exact to 2e-6 only (f32_rounding in models.json).
+inline constexpr double logit_tolerance = 2e-5;
+
+/// The largest difference from the answers' tensor `name` at positions that are no padding,
+/// relative to the largest logit.
+inline double logit_difference(const Tensor& logits, const io::SafetensorsFile& answers,
+                               const std::string& name) {
+  const std::vector<double> given = logits.to_vector();
+  const std::vector<double> expected = answers.load(name).to_vector();
+  const std::vector<double> mask = answers.load("attention_mask").to_vector();
+  REQUIRE(logits.shape() == answers.load(name).shape());
+  const size_t vocabulary = expected.size() / mask.size();
+  double largest = 0;
+  double difference = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (mask[i / vocabulary] == 0)
+      continue;
+    largest = std::max(largest, std::fabs(expected[i]));
+    difference = std::max(difference, std::fabs(given[i] - expected[i]));
+  }
+  return difference / largest;
 }
 
 }  // namespace graft::test

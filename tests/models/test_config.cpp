@@ -97,7 +97,7 @@ TEST_CASE("config: options that would change the numbers are refused by name") {
                        "hidden_act is relu, which is not supported; supported: silu, swish, gelu");
   refused<ConfigError>(
       "quantization_config", {{"quant_method", "gptq"}},
-      "quantization_config is {\"quant_method\":\"gptq\"}, which is not supported");
+      "quantization_config.quant_method is gptq, which graft does not read");
   refused<ConfigError>("num_local_experts", 8, "num_local_experts is 8");
   refused<ConfigError>("sliding_window", 4096, "sliding_window is 4096");
   refused<ConfigError>("attention_dropout", 0.1, "attention_dropout is 0.1");

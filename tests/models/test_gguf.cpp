@@ -113,6 +113,17 @@ TEST_CASE("gguf: a converted model has the bits of its Hugging Face folder") {
   }
 }
 
+TEST_CASE("gguf: a model is quantised while it is loaded as its Hugging Face folder is") {
+  const test::TemporaryFolder folder;
+  const auto dense = test::golden_model("gqa");
+  const auto model = models::load(Conversion(*dense).write(folder), {.quant = quant::nf4()});
+  const auto expected = models::load(test::golden("models/gqa"), {.quant = quant::nf4()});
+  CHECK(model->info().quant.load_in_4bit);
+  const Tensor ids = test::golden_answers("gqa").load("input_ids");
+  CHECK(test::same_bits(test::logits_of(*model, ids), test::logits_of(*expected, ids)));
+  CHECK(test::relative_difference(test::logits_of(*model, ids), test::logits_of(*dense, ids)) > 0);
+}
+
 TEST_CASE("gguf: a description says what the file holds") {
   const auto original = test::golden_model("gqa");
   const test::TemporaryFolder folder;

@@ -87,7 +87,7 @@ TEST_CASE("gpt2: options that would change the numbers are refused by name") {
   refused("add_cross_attention", true, "add_cross_attention is true");
   refused("activation_function", "relu", "activation_function is relu");
   refused("activation_function", "silu", "activation_function is silu");
-  refused("quantization_config", {{"quant_method", "gptq"}}, "quantization_config is");
+  refused("quantization_config", {{"quant_method", "gptq"}}, "quant_method is gptq");
 }
 
 TEST_CASE("gpt2: a model's own dropout is kept for the files and never applied") {

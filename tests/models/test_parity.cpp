@@ -1,6 +1,5 @@
 // The numbers of models against those of transformers (tests/golden/make_models.py).
 
-#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -11,32 +10,11 @@
 namespace graft {
 namespace {
 
-using test::golden_answers, test::golden_model, test::logits_of;
-
-/// f32 sums over a few dozen terms in two orders, over two layers; the golden logits are themselves
-/// exact to 2e-6 only (f32_rounding in models.json).
-constexpr double logit_tolerance = 2e-5;
+using test::golden_answers, test::golden_model, test::logit_difference, test::logits_of,
+    test::logit_tolerance;
 
 const std::vector<std::string> names{"tied",   "untied",  "gqa",  "odd", "head_dim",
                                      "biases", "sharded", "bf16", "f16"};
-
-/// The largest difference at positions that are no padding, relative to the largest logit.
-double logit_difference(const Tensor& logits, const io::SafetensorsFile& answers) {
-  const std::vector<double> given = logits.to_vector();
-  const std::vector<double> expected = answers.load("logits").to_vector();
-  const std::vector<double> mask = answers.load("attention_mask").to_vector();
-  REQUIRE(logits.shape() == answers.load("logits").shape());
-  const size_t vocabulary = expected.size() / mask.size();
-  double largest = 0;
-  double difference = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (mask[i / vocabulary] == 0)
-      continue;
-    largest = std::max(largest, std::fabs(expected[i]));
-    difference = std::max(difference, std::fabs(given[i] - expected[i]));
-  }
-  return difference / largest;
-}
 
 const io::Json& record_of(const io::Json& list, const std::string& name) {
   for (const io::Json& record : list) {
@@ -55,7 +33,7 @@ TEST_CASE("models: logits of tiny models are those of transformers") {
     const io::SafetensorsFile answers = golden_answers(name);
     const auto model = golden_model(name);
     const double difference =
-        logit_difference(logits_of(*model, answers.load("input_ids")), answers);
+        logit_difference(logits_of(*model, answers.load("input_ids")), answers, "logits");
     MESSAGE(name, ": ", difference, " of ", logit_tolerance);
     CHECK(difference < logit_tolerance);
   }
@@ -110,7 +88,7 @@ TEST_CASE("models: bf16 weights and activations stay near f32") {
   const Tensor logits = logits_of(*model, answers.load("input_ids"));
   CHECK(logits.dtype() == DType::bf16);
   // 8 bits of mantissa, about 30 roundings on the way.
-  CHECK(logit_difference(logits, answers) < 3e-2);
+  CHECK(logit_difference(logits, answers, "logits") < 3e-2);
 }
 
 TEST_CASE("models: logits and loss of real models are those of transformers") {

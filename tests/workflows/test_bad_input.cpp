@@ -296,7 +296,7 @@ TEST_CASE("perplexity: one beyond all numbers is inf, and null as JSON") {
 TEST_CASE("bad flags: what this version does not do is refused by name") {
   const TemporaryFolder scratch;
   const Arguments run = short_run(scratch / "out");
-  check_refused(scratch, with(run, "--quant", "nf4"), 2, {"--quant", "nf4"});
+  check_refused(scratch, with(run, "--quant", "int8"), 2, {"--quant", "int8", "nf4"});
   check_refused(scratch, with(run, "--device", "cuda:0"), 2, {"--device", "cuda:0"});
   check_refused(scratch, with(run, "--optim", "paged_lion_8bit"), 2,
                 {"paged_lion_8bit", "adamw or adamw8bit or lion or sgd"});

@@ -43,6 +43,27 @@ TEST_CASE("example: LoRA training writes an adapter that the command takes") {
   CHECK(both["loss"].get<double>() < both["base"]["loss"].get<double>());
 }
 
+TEST_CASE("example: QLoRA training from a dense model and from one in 4 bits") {
+  for (const auto& [model, held] :
+       {std::pair<std::string, std::string>{"models/gqa", "nf4 with double quantisation"},
+        {"qlora/fp4", "fp4, blocks of 64, 4.50 bits"}}) {
+    CAPTURE(model);
+    const TemporaryFolder scratch;
+    const auto out = scratch / "out";
+    const CommandResult result = run_example(
+        "GRAFT_EXAMPLE_QLORA", {golden(model), golden("lora_runs/data.jsonl"), out});
+    check_exit(result, 0);
+    for (const std::string part : {held, std::string("step  20/20"), std::string("wrote ")})
+      check_contains(result.out, part);
+    const bool is_dense = model == "models/gqa";
+    const auto both = json_of(
+        run_graft({"eval", "--model", golden(model), "--quant", is_dense ? "nf4" : "none",
+                   "--adapter", out, "--data", golden("lora_runs/data.jsonl"), "--compare-base",
+                   "--json"}));
+    CHECK(both["loss"].get<double>() < both["base"]["loss"].get<double>());
+  }
+}
+
 TEST_CASE("example: inference with an adapter and without") {
   const TemporaryFolder scratch;
   const std::string model = data("models/stories260k/hf");
@@ -105,6 +126,7 @@ TEST_CASE("example: several adapters, switched and mixed in a batch") {
 
 TEST_CASE("example: wrong arguments are answered with the usage") {
   check_exit(run_example("GRAFT_EXAMPLE_LORA", {"one"}), 2);
+  check_exit(run_example("GRAFT_EXAMPLE_QLORA", {"one"}), 2);
   check_exit(run_example("GRAFT_EXAMPLE_INFERENCE", {"none", "none", "none"}), 1);
   for (const char* example :
        {"GRAFT_EXAMPLE_MERGE", "GRAFT_EXAMPLE_COMBINE", "GRAFT_EXAMPLE_SEVERAL_ADAPTERS"})
