@@ -31,7 +31,7 @@ void convert(const ConvertFlags& values) {
   const int64_t parameters = models::describe(values.from).parameters;
   io::check_free_space(values.out, parameters * static_cast<int64_t>(element_size(dtype)));
   const text::Tokenizer tokenizer = text::Tokenizer::load(values.from);
-  const auto model = models::load(values.from, {.dtype = dtype, .progress = loading_progress()});
+  const auto model = models::load(values.from, load_options(dtype));
   const int64_t nbytes = write_model_folder(
       *model, {.out = values.out, .policy = policy, .tokenizer = &tokenizer}, {.dtype = dtype});
   if (values.json) {

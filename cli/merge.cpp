@@ -111,8 +111,7 @@ class Merge {
     check_out_folder(values_.out, policy, inputs);
     io::check_free_space(values_.out, parameters_ * static_cast<int64_t>(element_size(dtype_)));
     const std::optional<text::Tokenizer> tokenizer = load_tokenizer(values_.model.model, {});
-    const auto base =
-        models::load(values_.model.model, {.dtype = held_, .progress = loading_progress()});
+    const auto base = models::load(values_.model.model, load_options(held_));
     merge(*base);
     const RunFolder folder(values_.out, policy);
     io::FilesCommit commit(folder.path());
@@ -146,7 +145,7 @@ class Merge {
 
   /// Reads the written model back. Throws Error where its logits are too far off.
   void verify(const fs::path& written) {
-    const auto merged = models::load(written, {.dtype = held_, .progress = loading_progress()});
+    const auto merged = models::load(written, load_options(held_));
     verification_ = compare(logits_of(*merged, ids_), apart_, base_logits_);
     const double limit = limit_of(dtype_) * verification_->largest;
     GRAFT_CHECK(verification_->difference <= limit, Error,
@@ -226,9 +225,10 @@ ExitCode run_merge(Arguments arguments) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
   }
+  flags.require("model", "the folder of a model or a GGUF file");
   flags.require("adapter", "the folder of an adapter");
   flags.require("out", "the folder to write");
-  apply_model_flags(flags, values.model);
+  apply_machine_flags(values.model);
   Merge(values).run();
   return ExitCode::done;
 }

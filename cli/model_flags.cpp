@@ -93,6 +93,14 @@ void add_quant_flags(Flags& flags, ModelFlags& values, std::vector<std::string> 
             "with --quant: weights that share a scale, a power of two", {32, 4096});
 }
 
+void apply_machine_flags(const ModelFlags& values) {
+  if (values.threads)
+    set_thread_count(static_cast<int>(*values.threads));
+  apply_isa(values.isa);
+  for (const std::string& plugin : values.plugins)
+    load_plugin(plugin);
+}
+
 void apply_model_flags(Flags& flags, const ModelFlags& values) {
   flags.require("model", "the folder of a model or a GGUF file");
   if (values.quant == "none") {
@@ -102,11 +110,7 @@ void apply_model_flags(Flags& flags, const ModelFlags& values) {
   GRAFT_CHECK(std::has_single_bit(static_cast<uint64_t>(values.blocksize)), ConfigError,
               flags.where("blocksize"), " is ", values.blocksize,
               ", expected a power of two from 32 to 4096");
-  if (values.threads)
-    set_thread_count(static_cast<int>(*values.threads));
-  apply_isa(values.isa);
-  for (const std::string& plugin : values.plugins)
-    load_plugin(plugin);
+  apply_machine_flags(values);
 }
 
 std::vector<AdapterName> adapters_of(const ModelFlags& values) {
@@ -178,6 +182,13 @@ std::function<void(const models::LoadProgress&)> loading_progress() {
       std::cerr << "loading the model … " << percent << " %";
     std::cerr << std::flush;
   };
+}
+
+models::LoadOptions load_options(DType dtype) {
+  models::LoadOptions options;
+  options.dtype = dtype;
+  options.progress = loading_progress();
+  return options;
 }
 
 std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values) {

@@ -46,6 +46,9 @@ void apply_isa(const std::string& value);
 /// --quant and what belongs to it, for a verb that quantises by default or not.
 void add_quant_flags(Flags& flags, ModelFlags& values, std::vector<std::string> types);
 
+/// Sets the number of threads and the instruction set and opens the plug-ins, for a verb that has
+/// those flags only. Call before anything else is done.
+void apply_machine_flags(const ModelFlags& values);
 /// Throws ConfigError where --model is missing or what belongs to --quant contradicts it; sets the
 /// number of threads and the instruction set and opens the plug-ins. Call before anything else is
 /// done.
@@ -76,6 +79,8 @@ std::string held_text(const nn::ModelInfo& info);
 DType dtype_named(const std::string& name);
 /// Shows on a terminal how far loading has come.
 std::function<void(const models::LoadProgress&)> loading_progress();
+/// For loading a model as its files have it, in that dtype, with that progress.
+models::LoadOptions load_options(DType dtype);
 /// The base model of --model. Throws as models::load does.
 std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values);
 

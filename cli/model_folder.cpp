@@ -5,6 +5,7 @@
 
 #include "graft/io/file.h"
 #include "graft/io/folder_commit.h"
+#include "graft/io/gguf_model.h"
 
 namespace graft::cli {
 namespace {
@@ -47,9 +48,13 @@ int64_t write_model_folder(nn::CausalLM& model, const ModelFolder& folder,
 }
 
 int64_t weight_bytes(const fs::path& model) {
-  if (fs::is_regular_file(model))
-    return static_cast<int64_t>(fs::file_size(model));
   int64_t nbytes = 0;
+  if (fs::is_regular_file(model)) {
+    const io::GgufModel gguf(model);
+    for (const auto& part : gguf.files())
+      nbytes += static_cast<int64_t>(fs::file_size(part->path()));
+    return nbytes;
+  }
   for (const fs::directory_entry& entry : fs::directory_iterator(model)) {
     const std::string name = entry.path().filename().string();
     if (models::is_weight_file(name) && name.ends_with(".safetensors"))

@@ -25,7 +25,8 @@ struct ModelFolder {
 int64_t write_model_folder(nn::CausalLM& model, const ModelFolder& folder,
                            const models::SaveOptions& options);
 
-/// The bytes of the weights of a model: of a GGUF file, or of the weight files of a folder.
+/// The bytes of the weights of a model: of a GGUF file with its other parts, or of the
+/// weight files of a folder.
 int64_t weight_bytes(const std::filesystem::path& model);
 
 }  // namespace graft::cli

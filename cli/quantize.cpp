@@ -86,11 +86,10 @@ void print(const QuantizeFlags& values, const Result& result) {
                         fixed_text(quant::bits_per_number(result.format), 2) + " of the quantised");
   panel.row("written", values.out);
   std::cout << panel.text(terminal) << "\n";
-  std::vector<std::vector<std::string>> rows = {
-      {"module", "count", "error", "largest", "where"}};
+  std::vector<std::vector<std::string>> rows = {{"module", "count", "error", "largest", "where"}};
   for (const auto& [name, kind] : result.kinds)
-    rows.push_back({name, grouped(kind.count), error_text(kind.mean()), error_text(kind.largest),
-                    kind.worst});
+    rows.push_back(
+        {name, grouped(kind.count), error_text(kind.mean()), error_text(kind.largest), kind.worst});
   std::cout << table(rows, terminal) << "\n"
             << "error: ||w - q|| / ||w|| of a weight and its 4-bit form, the mean over the count\n";
 }
@@ -128,11 +127,11 @@ Result quantize(const QuantizeFlags& values) {
   GRAFT_CHECK(description.quantized == 0, ConfigError, "quantize: ", path,
               " is quantised already, as ", quant::to_string(description.info.quant.format()),
               "; give the model as it was before");
-  Result result{.parameters = description.parameters,
-                .dtype = values.dtype == "keep" ? description.file_dtype
-                                                : dtype_named(values.dtype),
-                .bytes_before = weight_bytes(path),
-                .format = quant_config(values.model).format()};
+  Result result{
+      .parameters = description.parameters,
+      .dtype = values.dtype == "keep" ? description.file_dtype : dtype_named(values.dtype),
+      .bytes_before = weight_bytes(path),
+      .format = quant_config(values.model).format()};
   const std::optional<text::Tokenizer> tokenizer = load_tokenizer(path);
   const auto model = models::load(path, {.dtype = result.dtype,
                                          .quant = quant_config(values.model),

@@ -188,9 +188,10 @@ void write_run_record(const RunFolder& folder, const Flags& flags, const TrainFl
   if (outcome != nullptr)
     json["result"] = outcome_json(*outcome);
   io::write_file_atomically(folder / "run.json", io::to_text(json) + "\n");
-  io::write_file_atomically(folder / "run.toml",
-                            "# graft train --config run.toml repeats this run\n" +
-                                to_toml(with_absolute_paths(flags.resolved(), setup.tokenizer.get())));
+  io::write_file_atomically(
+      folder / "run.toml",
+      "# graft train --config run.toml repeats this run\n" +
+          to_toml(with_absolute_paths(flags.resolved(), setup.tokenizer.get())));
 }
 
 std::optional<train::Evaluation> recorded_validation_before(const std::filesystem::path& folder) {

@@ -298,8 +298,8 @@ void settle_train_flags(Flags& flags, TrainFlags& values) {
   const bool from_adapter = !values.model.adapters.empty();
   GRAFT_CHECK(!from_adapter || !values.is_full(), ConfigError,
               "train: --adapter continues an adapter and --method full trains none; give one");
-  GRAFT_CHECK(!values.is_full() || values.model.quant == "none", ConfigError,
-              "train: --quant ", values.model.quant,
+  GRAFT_CHECK(!values.is_full() || values.model.quant == "none", ConfigError, "train: --quant ",
+              values.model.quant,
               " holds weights in 4 bits, which cannot be trained, but --method full trains all "
               "weights; leave one of them out");
   for (const std::string_view flag : lora_flags)

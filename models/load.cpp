@@ -107,14 +107,14 @@ Checkpoint open_surveyed(const fs::path& path) {
 /// A checkpoint in 4 bits is not put in 4 bits again.
 void check_quantized_alike(const quant::Config& stored, const quant::Config& asked,
                            const fs::path& path) {
-  GRAFT_CHECK(to_string(stored.format()) == to_string(asked.format()), ConfigError, "load: ",
-              path.string(), " is quantised already, as ", to_string(stored.format()), ", but ",
-              to_string(asked.format()), " is asked for; leave --quant and its like out, or give ",
-              "the model as it was before");
-  GRAFT_CHECK(!asked.llm_int8_skip_modules ||
-                  asked.llm_int8_skip_modules == stored.llm_int8_skip_modules,
-              ConfigError, "load: ", path.string(),
-              " is quantised already; llm_int8_skip_modules cannot choose others of its modules");
+  GRAFT_CHECK(
+      to_string(stored.format()) == to_string(asked.format()), ConfigError, "load: ", path.string(),
+      " is quantised already, as ", to_string(stored.format()), ", but ", to_string(asked.format()),
+      " is asked for; leave --quant and its like out, or give ", "the model as it was before");
+  GRAFT_CHECK(
+      !asked.llm_int8_skip_modules || asked.llm_int8_skip_modules == stored.llm_int8_skip_modules,
+      ConfigError, "load: ", path.string(),
+      " is quantised already; llm_int8_skip_modules cannot choose others of its modules");
 }
 
 /// What products in 4 bits multiply in.

@@ -108,8 +108,7 @@ quant::Config read_quantization_config(const io::JsonObject& json) {
   if (object.keys().empty())
     return {};
   const bool is_ours = object.has("load_in_4bit") || object.has("load_in_8bit");
-  const std::string method =
-      object.text_or("quant_method", is_ours ? "bitsandbytes" : "not said");
+  const std::string method = object.text_or("quant_method", is_ours ? "bitsandbytes" : "not said");
   GRAFT_CHECK(method == "bitsandbytes", ConfigError, json.file(), ": ",
               object.path_of("quant_method"), " is ", method, ", ", what_is_read);
   GRAFT_CHECK(!flag(object, "load_in_8bit"), ConfigError, json.file(), ": ",

@@ -23,8 +23,7 @@ std::optional<DType> dtype_of_torch(std::string_view name) {
   constexpr std::string_view prefix = "torch.";
   if (name.starts_with(prefix))
     name.remove_prefix(prefix.size());
-  const auto found =
-      std::ranges::find(names, name, [](const auto& entry) { return entry.second; });
+  const auto found = std::ranges::find(names, name, [](const auto& entry) { return entry.second; });
   return found == names.end() ? std::nullopt : std::optional(found->first);
 }
 

@@ -89,8 +89,8 @@ void check_present(const io::TensorSource& source, const std::string& name, cons
     problems.add(name, " has shape ", info.shape, ", ", shape, " expected");
 }
 
-void check_quantized(const io::TensorSource& source, const std::string& name,
-                     const PathsOf& entry, Problems& problems) {
+void check_quantized(const io::TensorSource& source, const std::string& name, const PathsOf& entry,
+                     Problems& problems) {
   if (entry.weight() == nullptr) {
     problems.add(name, " is in 4 bits, a dense one expected");
     return;

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graft/peft/compat.h"
 #include "graft/peft/factors.h"
 #include "graft/peft/prune.h"
 
@@ -40,8 +41,6 @@ Combination parse_combination(std::string_view name);
 bool is_svd(Combination type);
 /// All names, in order.
 std::vector<std::string> combination_names();
-
-enum class Compat { none, peft };
 
 struct CombineOptions {
   Combination combination_type = Combination::svd;

@@ -8,8 +8,8 @@
 
 namespace graft::quant {
 
-/// Scales that share a scale with double quantisation, as bitsandbytes has it. Files may say another
-/// size.
+/// Scales that share a scale with double quantisation, as bitsandbytes has it. Files may say
+/// another size.
 inline constexpr int64_t nested_blocksize = 256;
 
 /// How many blocks `elements` numbers make.

@@ -36,8 +36,8 @@ std::string to_string(const Format& format) {
 double bits_per_number(const Format& format) {
   constexpr double scale_bits = 32;
   constexpr double nested_bits = 8 + scale_bits / static_cast<double>(nested_blocksize);
-  return 4 + (format.double_quant ? nested_bits : scale_bits) /
-                 static_cast<double>(format.blocksize);
+  return 4 +
+         (format.double_quant ? nested_bits : scale_bits) / static_cast<double>(format.blocksize);
 }
 
 }  // namespace graft::quant

@@ -27,9 +27,7 @@ struct Config {
   /// Numbers that share a scale; bitsandbytes' classes always take 64.
   int64_t blocksize = 64;
 
-  Format format() const {
-    return {bnb_4bit_quant_type, blocksize, bnb_4bit_use_double_quant};
-  }
+  Format format() const { return {bnb_4bit_quant_type, blocksize, bnb_4bit_use_double_quant}; }
 
   friend bool operator==(const Config&, const Config&) = default;
 };

@@ -133,12 +133,16 @@ Sample continuation_sample(const Tokenizer& tokenizer, std::string_view context,
   const std::string text = concat(context, continuation);
   const std::string_view before = jinja::stripped(context, false, true);
   Sample sample;
-  sample.input_ids = tokenizer.encode_with_prefix(before).ids;
-  const std::vector<int64_t> whole = tokenizer.encode_with_prefix(text).ids;
+  const bool is_alone = before.empty();
+  if (!is_alone)
+    sample.input_ids = tokenizer.encode_with_prefix(before).ids;
+  const std::vector<int64_t> whole = is_alone
+                                         ? tokenizer.encode(text, {.add_special_tokens = false})
+                                         : tokenizer.encode_with_prefix(text).ids;
   const size_t of_context = sample.input_ids.size();
   GRAFT_CHECK(whole.size() > of_context, ConfigError, "choice: behind its context '", continuation,
               "' has no token of its own, so that it has no likelihood");
-  if (sample.input_ids.empty()) {
+  if (is_alone) {
     const auto start = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
     GRAFT_CHECK(start, ConfigError,
                 "choice: the context is empty, and the tokenizer has no token that begins a text");

@@ -163,7 +163,7 @@ Json sharegpt_messages(const io::JsonObject& record) {
 
 Json prompt_question(const io::JsonObject& record) {
   if (record.kind("prompt") != JsonKind::array)
-    return {message("user", record.text("prompt"))};
+    return Json::array({message("user", record.text("prompt"))});
   check_messages(record, "prompt");
   return record.value("prompt");
 }
@@ -172,7 +172,7 @@ Json prompt_question(const io::JsonObject& record) {
 Json completion_messages(const io::JsonObject& record) {
   if (record.kind("completion") != JsonKind::array) {
     record.text("prompt");  // both are lists, or both are texts
-    return {message("assistant", answer_text(record, "completion"))};
+    return Json::array({message("assistant", answer_text(record, "completion"))});
   }
   check_messages(record, "prompt");
   check_messages(record, "completion");
@@ -218,7 +218,7 @@ Json messages_of(RecordFormat format, const io::JsonObject& record) {
   switch (format) {
     case RecordFormat::alpaca:
       return with_answers(alpaca_question(record),
-                          {message("assistant", answer_text(record, "output"))});
+                          Json::array({message("assistant", answer_text(record, "output"))}));
     case RecordFormat::sharegpt:
       return sharegpt_messages(record);
     case RecordFormat::question_answer:
@@ -237,7 +237,7 @@ Json question_messages(RecordFormat format, const io::JsonObject& record, bool c
     case RecordFormat::alpaca:
       return alpaca_question(record);
     case RecordFormat::question_answer:
-      return {message("user", record.text("question"))};
+      return Json::array({message("user", record.text("question"))});
     case RecordFormat::prompt_completion:
       if (record.kind("completion") != JsonKind::array)
         return prompt_question(record);

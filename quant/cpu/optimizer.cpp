@@ -102,10 +102,11 @@ KernelStatus adamw8bit(const AdamW8bitArgs& args) {
 }  // namespace
 
 void register_optimizer(Registry& registry) {
-  registry.add<adamw8bit<cpu_kernels::portable::adamw_kernels>>(adamw8bit_slot, DeviceKind::cpu);
-  if (cpu_kernels::cpu_has(cpu_kernels::Isa::avx2))
-    registry.add<adamw8bit<cpu_kernels::x86_64_v3::adamw_kernels>>(adamw8bit_slot, DeviceKind::cpu,
-                                                                   "x86-64-v3");
+  using namespace cpu_kernels;
+  registry.add<adamw8bit<portable::adamw_kernels>>(adamw8bit_slot, DeviceKind::cpu);
+  if (cpu_has(Isa::avx2))
+    registry.add<adamw8bit<x86_64_v3::adamw_kernels>>(adamw8bit_slot, DeviceKind::cpu,
+                                                      isa_name(Isa::avx2));
 }
 
 }  // namespace graft::quant

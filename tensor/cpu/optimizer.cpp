@@ -109,7 +109,7 @@ KernelStatus lion(const LionArgs& args) {
 void register_optimizer(Registry& registry) {
   registry.add<adamw<portable::adamw_kernels>>(adamw_slot, DeviceKind::cpu);
   if (cpu_has(Isa::avx2))
-    registry.add<adamw<x86_64_v3::adamw_kernels>>(adamw_slot, DeviceKind::cpu, "x86-64-v3");
+    registry.add<adamw<x86_64_v3::adamw_kernels>>(adamw_slot, DeviceKind::cpu, isa_name(Isa::avx2));
   registry.add<lion>(lion_slot, DeviceKind::cpu);
   registry.add<sgd>(sgd_slot, DeviceKind::cpu);
 }

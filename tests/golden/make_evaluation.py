@@ -5,14 +5,14 @@ The log-likelihoods are those of stories260k in f64. See README.md for the keys.
 
 from recording import start, versions, write_json
 
-arguments = start(__doc__)
+arguments = start(__doc__, reads=("data",))
 
 import math  # noqa: E402
 import re  # noqa: E402
 import string  # noqa: E402
 
 import torch  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast  # noqa: E402
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"
@@ -158,7 +158,10 @@ def compared(text, options):
 
 
 folder = arguments.data / "models" / "stories260k" / "hf"
-tokenizer = AutoTokenizer.from_pretrained(folder)
+# As the file has it: transformers' class for Llama takes no second blank at the beginning.
+tokenizer = PreTrainedTokenizerFast(
+    tokenizer_file=str(folder / "tokenizer.json"), bos_token="<s>", eos_token="</s>"
+)
 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
 cases = []
 for case in CASES:

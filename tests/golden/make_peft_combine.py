@@ -39,7 +39,6 @@ CASES = {
     "linear": (GQA, ["a", "b"], [0.7, -0.4], "linear", {}),
     "linear_three": (GQA, ["a", "all", "b"], [1.0, 0.5, -1.0], "linear", {}),
     "linear_rslora": (GQA, ["rs", "a"], [0.5, 0.5], "linear", {}),
-    "linear_alone": (GQA, ["b"], [-1.5], "linear", {}),
     "cat": (GQA, ["a", "patterns", "all"], [0.3, -0.6, 1.0], "cat", {}),
     "cat_rslora": (GQA, ["rs", "a"], [1.0, 1.0], "cat", {}),
     "svd": (GQA, ["a", "patterns"], [0.8, 0.4], "svd", {}),

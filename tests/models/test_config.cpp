@@ -95,9 +95,8 @@ TEST_CASE("config: options that would change the numbers are refused by name") {
   refused<ConfigError>("partial_rotary_factor", 0.5, "partial_rotary_factor is not 1");
   refused<ConfigError>("hidden_act", "relu",
                        "hidden_act is relu, which is not supported; supported: silu, swish, gelu");
-  refused<ConfigError>(
-      "quantization_config", {{"quant_method", "gptq"}},
-      "quantization_config.quant_method is gptq, which graft does not read");
+  refused<ConfigError>("quantization_config", {{"quant_method", "gptq"}},
+                       "quantization_config.quant_method is gptq, which graft does not read");
   refused<ConfigError>("num_local_experts", 8, "num_local_experts is 8");
   refused<ConfigError>("sliding_window", 4096, "sliding_window is 4096");
   refused<ConfigError>("attention_dropout", 0.1, "attention_dropout is 0.1");

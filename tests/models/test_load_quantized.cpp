@@ -124,7 +124,7 @@ TEST_CASE("load: what is computed in follows the dtype of the weights, or what i
     const auto model =
         load_golden("nf4", {.dtype = dtype, .quant = {.bnb_4bit_compute_dtype = DType::bf16}});
     CHECK(test::logit_difference(test::logits_of(*model, answers.load("input_ids")), answers,
-                                 "nf4.logits") < 3e-2);
+                                 "nf4.logits") < 5e-2);
   }
   check_contains(message_of<ConfigError>([&] { load_golden("nf4", {.dtype = DType::f64}); }),
                  "dtype f64 given");
@@ -153,10 +153,10 @@ TEST_CASE("load: block size, scales and modules are as asked for") {
   quant::Config config = quant::fp4();
   config.blocksize = 128;
   config.bnb_4bit_use_double_quant = false;
-  config.llm_int8_skip_modules = {"mlp"};
+  config.llm_int8_skip_modules = {"experts"};
   config.llm_int8_skip_modules->push_back("v_proj");
   check_contains(message_of<ConfigError>([&] { load_golden("dense", {.quant = config}); }),
-                 "\"mlp\" stands for no module");
+                 "\"experts\" stands for no module");
   config.llm_int8_skip_modules = {"up_proj", "v_proj"};
   const auto model = load_golden("dense", {.quant = config});
   CHECK(quantized_weights(*model) == 2 * 5 + 1);  // the head too, which the list does not name
@@ -225,13 +225,9 @@ TEST_CASE("load: each tensor says itself how it is held, whatever the configurat
 
 TEST_CASE("load: what does not fit beside a quantised weight is refused by name") {
   const auto refusal = SpoiltCheckpoint::refusal;
-  check_contains(refusal([](SpoiltCheckpoint& files) {
-                   files.config["intermediate_size"] = 128;
-                 }),
+  check_contains(refusal([](SpoiltCheckpoint& files) { files.config["intermediate_size"] = 128; }),
                  up_proj + " has shape (64, 64) in 4 bits, (128, 64) expected");
-  check_contains(refusal([](SpoiltCheckpoint& files) {
-                   files.tensors.erase(up_proj);
-                 }),
+  check_contains(refusal([](SpoiltCheckpoint& files) { files.tensors.erase(up_proj); }),
                  up_proj + " (64, 64) is missing");
   check_contains(refusal([](SpoiltCheckpoint& files) {
                    files.tensors["model.norm.weight.absmax"] = Tensor::zeros({1});
@@ -259,9 +255,8 @@ TEST_CASE("load: a number that is not finite is refused with the tensor's name")
     files.tensors[name] = dense.load(name).to(DType::f32);
   files.tensors.at(up_proj).data<float>()[70] = INFINITY;
   const auto& folder = files.write();
-  check_contains(
-      message_of<FormatError>([&] { models::load(folder, {.quant = quant::nf4()}); }),
-      up_proj + ": quantize: number 70 of (64, 64) is inf");
+  check_contains(message_of<FormatError>([&] { models::load(folder, {.quant = quant::nf4()}); }),
+                 up_proj + ": quantize: number 70 of (64, 64) is inf");
 }
 
 TEST_CASE("save: a quantised model is written as it was read, in one file and in several") {
@@ -287,7 +282,8 @@ TEST_CASE("save: a quantised model is written as it was read, in one file and in
       for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
         if (entry.path().extension() != ".safetensors")
           continue;
-        for (const io::SafetensorsEntry& tensor : io::SafetensorsFile(entry.path()).entries())
+        const io::SafetensorsFile shard(entry.path());
+        for (const io::SafetensorsEntry& tensor : shard.entries())
           total += tensor.end - tensor.begin;
       }
       CHECK(index["metadata"]["total_size"] == total);
@@ -304,8 +300,8 @@ TEST_CASE("save: codes are written as the dtype asked for") {
   const io::SafetensorsFile file(folder / "model.safetensors");
   CHECK(file.info(up_proj).dtype == DType::bf16);
   CHECK(file.info(up_proj).shape == Shape{1024, 1});
-  CHECK(io::read_json_file(folder / "config.json")["quantization_config"]
-                          ["bnb_4bit_quant_storage"] == "bfloat16");
+  CHECK(io::read_json_file(
+            folder / "config.json")["quantization_config"]["bnb_4bit_quant_storage"] == "bfloat16");
   check_same(*models::load(folder.path()), *model);
 }
 

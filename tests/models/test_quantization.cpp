@@ -110,10 +110,9 @@ TEST_CASE("quantisation: a list stands in the place of the defaults, and matches
   // The beginning, up to the end of a name; "model.layers.1" is not "model.layers.10".
   CHECK(chosen(*model, skipping({"model.layers.1.mlp", "lm_head"})).size() == 11);
   CHECK(chosen(*model, skipping({"model.layers.", "lm_head"})).empty());
-  check_contains(
-      message_of<ConfigError>([&] { chosen(*model, skipping({"model.layers.1.ml"})); }),
-      "\"model.layers.1.ml\" stands for no module of the model (did you mean "
-      "'model.layers.1.mlp'?)");
+  check_contains(message_of<ConfigError>([&] { chosen(*model, skipping({"model.layers.1.ml"})); }),
+                 "\"model.layers.1.ml\" stands for no module of the model (did you mean "
+                 "'model.layers.1.mlp'?)");
   // A regular expression is handed to the matcher, anchored as re.match and a boundary do it.
   check_contains(message_of<ConfigError>([&] { chosen(*model, skipping({"model.*mlp"})); }),
                  "is a regular expression");

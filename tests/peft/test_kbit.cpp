@@ -14,8 +14,7 @@ std::unique_ptr<nn::CausalLM> load_nf4(DType dtype) {
 }
 
 PeftModel adapted(nn::CausalLM& model) {
-  return get_peft_model(model,
-                        {.r = 4, .target_modules = Targets::all_linear(), .lora_alpha = 8});
+  return get_peft_model(model, {.r = 4, .target_modules = Targets::all_linear(), .lora_alpha = 8});
 }
 
 /// The gradient of each adapter matrix, by its path.

@@ -153,9 +153,10 @@ TEST_CASE("merging: a merged model computes what its adapters add, whatever hold
     two.model.merge_adapter();
     const Tensor merged = logits_of(two.model, ids);
     CHECK(!same_bits(merged, base));
-    // 16 bits: the merged weight is rounded where the sum of two products is not.
+    // 16 bits: the merged weight is rounded where the sum of two products is not; f16 has three
+    // bits more than bf16.
     const double allowed = dtype == DType::bf16  ? 5e-2
-                           : dtype == DType::f16 ? 5e-3
+                           : dtype == DType::f16 ? 5e-2 / 8
                            : dtype == DType::f64 ? 1e-13
                                                  : 1e-5;
     const double difference = test::relative_difference(merged, expected);

@@ -19,8 +19,9 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-# Both sides run torch in f32 on weights that must have the same bits.
-LOGIT_TOLERANCE = 1e-6
+# Both sides run torch in f32 on weights that must have the same bits, but perhaps on two processors,
+# for which torch picks its kernels.
+LOGIT_TOLERANCE = 4e-6
 TEXTS = [
     "",
     " ",

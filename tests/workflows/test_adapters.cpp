@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/io/safetensors.h"
+#include "graft/tests/io/bytes.h"
 #include "graft/tests/workflows/workflow.h"
 
 using namespace graft;

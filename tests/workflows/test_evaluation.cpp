@@ -108,7 +108,7 @@ TEST_CASE("eval: multiple choice does not depend on the batch, and writes its re
   const Json large =
       files.json(joined(choices, {"--batch-size", "64", "--out", files / "o.jsonl"}));
   CHECK(small["acc"] == large["acc"]);
-  CHECK_FALSE(large.contains("records"));
+  CHECK(large["records"] == one["records"].size());
   const std::vector<Json> lines = files.lines("o.jsonl");
   REQUIRE(lines.size() == one["records"].size());
   CHECK(lines[0]["choices"] == one["records"][0]["choices"]);
@@ -166,7 +166,7 @@ TEST_CASE("eval: exact match looks for the answer by a pattern, and ignores what
   CHECK(score({}) == 0);
   CHECK(score({"--answer-pattern", "(?i)there"}) == 0);
   CHECK(score({"--answer-pattern", "(?i)there", "--ignore-case"}) == 1);
-  CHECK(score({"--answer-pattern", "(?i)there( was)?", "--ignore-case"}) == 0.5);
+  CHECK(score({"--answer-pattern", "(?i)there(?: was)?", "--ignore-case"}) == 0.5);
   CHECK(score({"--answer-pattern", "(?i)(?:there).*", "--ignore-pattern", "(?i) was.*",
                "--ignore-case", "--ignore-punctuation"}) == 1);
   const Json stopped = files.json(joined(exact, {"--stop", " was", "--ignore-punctuation",
@@ -195,13 +195,14 @@ TEST_CASE("eval: exact match and the losses of tokens with an adapter and withou
                         "--learning-rate", "0.01", "--lr-schedule", "constant"}),
              0);
   const Arguments both = {"--adapter", files / "a", "--compare-base"};
-  const CommandResult shown =
-      files.run(joined(exact, joined(both, {"--max-new-tokens", "20", "--limit", "1"})));
+  const Arguments first_sentence =
+      joined(exact, {"--max-new-tokens", "20", "--stop", ".", "--ignore-punctuation"});
+  const CommandResult shown = files.run(joined(first_sentence, joined(both, {"--limit", "1"})));
   check_exit(shown, 0);
   check_contains(shown.out, "exact match 1.0000, 1 of 1");
   check_contains(shown.out, "+1.0000; 1 right with the adapter only, 0 without it only");
-  const Json json = files.json(
-      joined(exact, joined(both, {"--max-new-tokens", "20", "--limit", "1", "--per-record"})));
+  const Json json =
+      files.json(joined(first_sentence, joined(both, {"--limit", "1", "--per-record"})));
   CHECK(json["exact_match"] == 1);
   CHECK(json["base"]["exact_match"] == 0);
   CHECK(json["records"][0]["base"]["correct"] == false);
@@ -278,5 +279,5 @@ TEST_CASE("eval: flags of another metric and faulty records are refused") {
   files.write("data.jsonl", Records{Json{{"text", "x"}}});
   refused(exact, 3, "data.jsonl:1: the record has 'text', expected 'prompt'");
   files.write("data.jsonl", Records{Json::parse(R"({"query": "x", "choices": ["a", "b"]})")});
-  refused(choices, 3, "data.jsonl:1: the record has 'query', 'choices', expected one of 'answer'");
+  refused(choices, 3, "data.jsonl:1: the record has 'choices', 'query', expected one of 'answer'");
 }

@@ -50,16 +50,15 @@ TEST_CASE("example: QLoRA training from a dense model and from one in 4 bits") {
     CAPTURE(model);
     const TemporaryFolder scratch;
     const auto out = scratch / "out";
-    const CommandResult result = run_example(
-        "GRAFT_EXAMPLE_QLORA", {golden(model), golden("lora_runs/data.jsonl"), out});
+    const CommandResult result =
+        run_example("GRAFT_EXAMPLE_QLORA", {golden(model), golden("lora_runs/data.jsonl"), out});
     check_exit(result, 0);
-    for (const std::string part : {held, std::string("step  20/20"), std::string("wrote ")})
+    for (const std::string& part : {held, std::string("step  20/20"), std::string("wrote ")})
       check_contains(result.out, part);
     const bool is_dense = model == "models/gqa";
-    const auto both = json_of(
-        run_graft({"eval", "--model", golden(model), "--quant", is_dense ? "nf4" : "none",
-                   "--adapter", out, "--data", golden("lora_runs/data.jsonl"), "--compare-base",
-                   "--json"}));
+    const auto both = json_of(run_graft(
+        {"eval", "--model", golden(model), "--quant", is_dense ? "nf4" : "none", "--adapter", out,
+         "--data", golden("lora_runs/data.jsonl"), "--compare-base", "--json"}));
     CHECK(both["loss"].get<double>() < both["base"]["loss"].get<double>());
   }
 }
@@ -114,8 +113,8 @@ TEST_CASE("example: several adapters, switched and mixed in a batch") {
   const auto after = [&](const std::string& label) {
     const size_t begin = result.out.find(label);
     REQUIRE(begin != result.out.npos);
-    return result.out.substr(begin + label.size(),
-                             result.out.find('\n', begin) - begin - label.size());
+    const size_t answer = begin + label.size();
+    return result.out.substr(answer, result.out.find('\n', answer) - answer);
   };
   CHECK(after("\nother: ") == after("row 1, other: "));
   CHECK(after("one: ") == after("row 0, one: "));

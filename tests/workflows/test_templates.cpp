@@ -48,11 +48,11 @@ TEST_CASE("--chat-template: data preview shows what it makes of a conversation")
   const CommandResult plain =
       run_graft(files.verb({"data", "preview"}, {"--data", files / "turns.jsonl", "--line", "1"}));
   check_exit(plain, 0);
-  check_contains(plain.out, "user: Hi</s>assistant: ⟦Yes</s>⟧");
+  check_contains(plain.out, "<s> user: Hi</s> assistant: ⟦Yes</s>⟧");
   const CommandResult happy =
       run_graft(files.verb({"data", "preview"}, {"--data", files / "turns.jsonl", "--line", "1",
                                                  "--chat-template-kwargs", "{\"mood\": \":)\"}"}));
-  check_contains(happy.out, ":)user: Hi</s>:)assistant: ⟦Yes</s>⟧");
+  check_contains(happy.out, "<s> :)user: Hi</s> :)assistant: ⟦Yes</s>⟧");
 }
 
 TEST_CASE("--chat-template: training learns with it and saves it, eval and generate take it") {
@@ -73,9 +73,17 @@ TEST_CASE("--chat-template: training learns with it and saves it, eval and gener
 
 TEST_CASE("--chat-template: a run goes on from any folder, and its record names the file") {
   const TemplateCase files;
-  const Arguments train = {"train", "--model", data("models/stories260k/hf"),
-                           "--data", "turns.jsonl", "--chat-template", "turns.jinja",
-                           "--out", "run", "--max-steps", "1"};
+  const Arguments train = {"train",
+                           "--model",
+                           data("models/stories260k/hf"),
+                           "--data",
+                           "turns.jsonl",
+                           "--chat-template",
+                           "turns.jinja",
+                           "--out",
+                           "run",
+                           "--max-steps",
+                           "1"};
   check_exit(run_graft(train, {.directory = files / ""}), 0);
   check_contains(content_of(files / "run/run.toml"),
                  "chat-template = \"" + (files / "turns.jinja").string() + "\"");
