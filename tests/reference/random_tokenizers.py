@@ -82,7 +82,6 @@ def all_pre_tokenizers():
         *(p.Metaspace(prepend_scheme=a, split=b) for a in SCHEMES for b in (False, True)),
         p.Metaspace("_"), *(p.Punctuation(b) for b in BEHAVIORS),
         *(p.Split(pattern, behavior, invert) for pattern, behavior, invert in splits),
-        *(p.Sequence([p.Split(Regex(r), "isolated"), p.ByteLevel(False, use_regex=False)]) for r in PUBLISHED),
         p.Sequence([p.WhitespaceSplit(), p.Punctuation(), p.ByteLevel(True, use_regex=False)]),
         p.Sequence([p.Digits(True), p.Split(" ", "merged_with_next"), p.Metaspace()]),
     ]  # fmt: skip
@@ -156,8 +155,17 @@ def merges_of(tokenizer):
     return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
+def published_pre_tokenizers():
+    p = pre_tokenizers
+    return [
+        p.Sequence([p.Split(Regex(pattern), "isolated"), p.ByteLevel(False, use_regex=False)])
+        for pattern in PUBLISHED
+    ]
+
+
 def random_tokenizers(seed):
-    """(name, tokenizer): each component at least once, with others by chance."""
+    """(name, tokenizer): each component at least once, with others by chance; then the ways in which
+    published models split, alone."""
     choose = random.Random(seed)
     kinds = [all_normalizers(), all_pre_tokenizers(), all_decoders()]
     for kind, components in enumerate(kinds):
@@ -166,3 +174,5 @@ def random_tokenizers(seed):
             parts[kind] = component
             name = f"{('normalizer', 'pre-tokenizer', 'decoder')[kind]} {i}"
             yield name, trained(choose, *parts)
+    for i, pre_tokenizer in enumerate(published_pre_tokenizers()):
+        yield f"published {i}", trained(choose, None, pre_tokenizer, None)
