@@ -192,13 +192,6 @@ void softmax(T* x, float largest, float log_total, int64_t n) {
   });
 }
 
-template <class T>
-float dot(const T* a, const T* b, int64_t n) {
-  Lanes sum(0.0F);
-  for_lanes(n, [&](int64_t i, auto part) { sum += load(a + i, part) * load(b + i, part); });
-  return sum.sum();
-}
-
 constexpr int64_t panel_numbers = 32;
 static_assert(panel_numbers % Lanes::count == 0);
 
@@ -253,8 +246,7 @@ constexpr Rows<T> rows{.silu = activation_rows<Silu, T>,
                        .rotate = rotate<T>,
                        .largest = largest<T>,
                        .sum_of_exponentials = sum_of_exponentials<T>,
-                       .softmax = softmax<T>,
-                       .dot = dot<T>};
+                       .softmax = softmax<T>};
 
 constexpr RowKernels all_rows{.f32 = rows<float>,
                               .bf16 = rows<uint16_t>,

@@ -43,8 +43,6 @@ struct Rows {
   double (*sum_of_exponentials)(const T* x, float shift, int64_t n);
   /// x = exp((x - largest) - log_total)
   void (*softmax)(T* x, float largest, float log_total, int64_t n);
-  /// Σ a b
-  float (*dot)(const T* a, const T* b, int64_t n);
 };
 
 /// Rows that lie in panels, as attention's scores do: `panels` times 32 numbers, `stride` numbers
