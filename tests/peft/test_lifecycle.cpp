@@ -1,9 +1,11 @@
 // The life of adapters on one model: switching, rows, deletion, names, scales, status.
 
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "graft/autograd/engine.h"
 #include "graft/autograd/gradcheck.h"
 #include "graft/autograd/pointwise.h"
 #include "graft/io/json.h"
@@ -14,6 +16,7 @@
 #include "graft/peft/adapted_linear.h"
 #include "graft/peft/lora.h"
 #include "graft/tensor/copy.h"
+#include "graft/tensor/reduce.h"
 #include "graft/tests/peft/peft.h"
 
 namespace graft::peft {
@@ -185,6 +188,37 @@ TEST_CASE("lifecycle: gradients of single rows agree with finite differences") {
   const GradcheckResult result = gradcheck(
       [&](const std::vector<Variable>& x) { return layer.forward(x[0], context); }, inputs);
   CHECK_MESSAGE(result.passed, result.message);
+}
+
+TEST_CASE("lifecycle: a broken adapter stays in its rows, and so do its gradients") {
+  for (const char* broken : {"lora_A.weight", "lora_B.weight"}) {
+    CAPTURE(std::string(broken));
+    ThreeAdapters three;
+    const Tensor ids = some_ids(4, 6);
+    const nn::Context context = by_row({"b", "__base__", "a", "c"});
+    three.model.set_requires_grad({"b"}, false);
+    three.model.set_requires_grad({"a", "c"});
+    const std::vector<NamedVariable> trained = three.model.trainable_parameters();
+    const auto results = [&] {
+      const Variable logits = three.model.logits(ids, three.model.resolve(context));
+      run_backward(logits, random_tensor(logits.shape(), 9));
+      std::vector<Tensor> found = {logits.value().slice(0, 1, 4).contiguous()};
+      for (NamedVariable parameter : trained)
+        found.push_back(parameter.variable.take_grad());
+      return found;
+    };
+    const std::vector<Tensor> sound = results();
+    three.model.set_requires_grad({"b"});
+    for (NamedVariable parameter : three.model.trainable_parameters()) {
+      if (parameter.name.ends_with(concat(".b.", broken)))
+        parameter.variable.set_value(Tensor::full(parameter.variable.shape(), NAN));
+    }
+    three.model.set_requires_grad({"b"}, false);
+    CHECK(!ops::all_finite(row_of(logits_of(three.model, ids, context), 0)));
+    const std::vector<Tensor> beside_broken = results();
+    for (size_t i = 0; i < sound.size(); ++i)
+      CHECK(same_bits(beside_broken[i], sound[i]));
+  }
 }
 
 TEST_CASE("lifecycle: the loss of a mixed batch is the sum of its rows' losses") {
