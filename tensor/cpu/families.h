@@ -8,6 +8,7 @@ class Registry;
 namespace graft::cpu_kernels {
 
 void register_attention(Registry& registry);
+void register_columns(Registry& registry);
 void register_copy(Registry& registry);
 void register_cross_entropy(Registry& registry);
 void register_dropout(Registry& registry);

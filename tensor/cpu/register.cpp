@@ -7,6 +7,7 @@ namespace graft {
 void register_cpu_kernels(Registry& registry) {
   using namespace cpu_kernels;
   register_attention(registry);
+  register_columns(registry);
   register_copy(registry);
   register_cross_entropy(registry);
   register_dropout(registry);

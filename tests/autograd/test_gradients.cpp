@@ -8,9 +8,12 @@
 
 #include "graft/autograd/attention.h"
 #include "graft/autograd/checkpoint.h"
+#include "graft/autograd/columns.h"
+#include "graft/autograd/dropout.h"
 #include "graft/autograd/embedding.h"
 #include "graft/autograd/gradcheck.h"
 #include "graft/autograd/linear.h"
+#include "graft/autograd/low_rank.h"
 #include "graft/autograd/norm.h"
 #include "graft/autograd/pointwise.h"
 #include "graft/autograd/rope.h"
@@ -113,6 +116,25 @@ TEST_CASE("gradcheck: rms_norm, with and without an offset and a gradient for th
     check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2)});
     check(norm, {leaf({3, 5}, 1), frozen({5}, 2)});
   }
+}
+
+TEST_CASE("gradcheck: scale_columns, with and without a bias and gradients for each operand") {
+  const auto scaled = [](const Inputs& x) { return scale_columns(x[0], x[1]); };
+  check(scaled, {leaf({2, 40, 5}, 1), leaf({5}, 2)});
+  check(scaled, {leaf({3, 5}, 1), frozen({5}, 2)});
+  check(scaled, {frozen({3, 5}, 1), leaf({5}, 2)});
+  check([](const Inputs& x) { return scale_columns(x[0], x[1], x[2]); },
+        {leaf({3, 5}, 1), leaf({5}, 2), leaf({5}, 3)});
+}
+
+TEST_CASE("gradcheck: dropout, and a low-rank term alone") {
+  check([](const Inputs& x) { return dropout(x[0], dropout_key(6)); }, {leaf({2, 3, 5}, 1)});
+  check([](const Inputs& x) { return dropout(scale(x[0], 2), {}); }, {leaf({2, 3, 5}, 1)});
+  check(
+      [](const Inputs& x) {
+        return low_rank(x[0], {x[1], x[2], 0.7, dropout_key(6)});
+      },
+      {leaf({2, 3, 5}, 1), leaf({2, 5}, 2), leaf({4, 2}, 3)});
 }
 
 TEST_CASE("gradcheck: layer_norm, with and without gradients for weight and bias") {

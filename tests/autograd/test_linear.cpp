@@ -3,6 +3,7 @@
 
 #include "graft/autograd/engine.h"
 #include "graft/autograd/linear.h"
+#include "graft/autograd/low_rank.h"
 #include "graft/tensor/allocator.h"
 #include "graft/tests/support/test.h"
 
@@ -49,6 +50,21 @@ TEST_CASE("linear: a 4-bit weight gives the result and the gradients of its numb
   const std::vector<Tensor> expected = run(Variable(quant::dequantize(w, DType::f32)));
   check_close(run(w), expected);
   check_close(run(quant::to_panels(w)), expected);
+}
+
+TEST_CASE("low_rank: a term alone is what it adds to a product, also where x is bf16") {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Variable x(random_tensor({9, 64}, 1, dtype));
+    const LowRank term{Variable(random_tensor({4, 64}, 3)), Variable(random_tensor({40, 4}, 4)),
+                       0.5};
+    const Variable zero(Tensor::zeros({40, 64}, dtype));
+    const Variable sum = linear(x, zero, {}, std::vector<LowRank>{term});
+    const Variable alone = low_rank(x, term);
+    CHECK(alone.dtype() == dtype);
+    // f32 sums in another order, one rounding to x's dtype.
+    CHECK(test::relative_difference(alone.value(), sum.value()) <
+          (dtype == DType::f32 ? 1e-6 : 0x1p-8));
+  }
 }
 
 TEST_CASE("linear: a frozen kind keeps no input without an adapter") {
