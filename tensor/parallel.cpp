@@ -1,10 +1,14 @@
 #include "graft/tensor/parallel.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <sched.h>
 #include <system_error>
 #include <thread>
@@ -25,6 +29,47 @@ int available_processors() {
     return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
+
+/// How long a thread looks for what it waits for before it lets the system wake it: about as long
+/// as waking takes. The operations of a step follow one another closer than that.
+constexpr std::chrono::microseconds spin_time{50};
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Looks at `ready` for a while; false where it did not come true.
+template <class Ready>
+bool spin_until(const Ready& ready) {
+  const auto deadline = std::chrono::steady_clock::now() + spin_time;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (ready())
+        return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return false;
+}
+
+/// The blocks that one thread begins with. Whoever has done its own takes from those of others, so
+/// that a thread whose processor does something else besides does not hold up all.
+class Share {
+ public:
+  Share(int64_t begin, int64_t end) : next_(begin), end_(end) {}
+
+  /// The next block that nobody has taken.
+  std::optional<int64_t> take() {
+    const int64_t block = next_.fetch_add(1, std::memory_order_relaxed);
+    return block < end_ ? std::optional(block) : std::nullopt;
+  }
+
+ private:
+  alignas(64) std::atomic<int64_t> next_;
+  int64_t end_;
+};
 
 /// Threads that wait for one job at a time. The job is the same for all; each knows its rank.
 class ThreadPool {
@@ -56,8 +101,10 @@ class ThreadPool {
     }
     wake_.notify_all();
     execute(job, 0);
+    const auto all_done = [this] { return pending_ == 0; };
+    spin_until(all_done);
     std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return pending_ == 0; });
+    done_.wait(lock, all_done);
     if (error_)
       std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -79,6 +126,7 @@ class ThreadPool {
     uint64_t seen = 0;
     for (;;) {
       const std::function<void(int)>* job = nullptr;
+      spin_until([&] { return generation_ != seen; });
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
@@ -111,8 +159,9 @@ class ThreadPool {
   std::condition_variable wake_, done_;
   const std::function<void(int)>* job_ = nullptr;
   std::exception_ptr error_;
-  uint64_t generation_ = 0;
-  int pending_ = 0;
+  // Changed under the mutex, looked at without it too.
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> pending_{0};
   bool stop_ = false;
 };
 
@@ -143,16 +192,26 @@ int thread_count() {
 void parallel_for(int64_t n, int64_t grain,
                   const std::function<void(int64_t begin, int64_t end)>& body) {
   const int64_t blocks = (n + grain - 1) / grain;
-  const auto run_blocks = [&](int64_t first, int64_t last) {
-    for (int64_t block = first; block < last; ++block)
-      body(block * grain, std::min(n, (block + 1) * grain));
+  const auto run_block = [&](int64_t block) {
+    body(block * grain, std::min(n, (block + 1) * grain));
   };
   std::unique_lock lock(pool().in_use, std::defer_lock);
-  if (blocks <= 1 || inside_parallel_for || pool().threads->size() == 1 || !lock.try_lock())
-    return run_blocks(0, blocks);
-  const int64_t threads = pool().threads->size();
-  pool().threads->run(
-      [&](int rank) { run_blocks(blocks * rank / threads, blocks * (rank + 1) / threads); });
+  if (blocks <= 1 || inside_parallel_for || pool().threads->size() == 1 || !lock.try_lock()) {
+    for (int64_t block = 0; block < blocks; ++block)
+      run_block(block);
+    return;
+  }
+  const int threads = pool().threads->size();
+  std::deque<Share> shares;
+  for (int64_t rank = 0; rank < threads; ++rank)
+    shares.emplace_back(blocks * rank / threads, blocks * (rank + 1) / threads);
+  pool().threads->run([&](int rank) {
+    for (int i = 0; i < threads; ++i) {
+      Share& share = shares[static_cast<size_t>((rank + i) % threads)];
+      while (const std::optional<int64_t> block = share.take())
+        run_block(*block);
+    }
+  });
 }
 
 }  // namespace graft

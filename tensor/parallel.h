@@ -1,8 +1,8 @@
 // parallel_for: the one way graft uses several threads.
 //
 // Work is cut into blocks whose size the caller fixes, never the thread count, so that results do
-// not depend on it. Blocks are handed to threads in contiguous runs. Calls inside a body run
-// serially.
+// not depend on it. Each thread begins with a contiguous run of blocks and goes on with what others
+// have left. Calls inside a body run serially.
 #pragma once
 
 #include <cstdint>
