@@ -84,16 +84,17 @@ void backward(const PanelMatrix& w, const LinearBackwardArgs& args) {
   const auto tile_kernel = backward_of<Number>(kernels);
   const auto run = [&](int64_t block, int64_t group) {
     const Range rows = blocks[block];
-    const Cut row_tiles = dy.tiles(block);
+    const int64_t row_tiles = std::ssize(dy.tiles(block));
     const Range columns{group * group_columns, std::min(w.depth, (group + 1) * group_columns)};
     // (row tile, column of the group, 32 rows)
-    Tensor sums = Tensor::empty({row_tiles.count, group_columns, panel_width});
+    Tensor sums = Tensor::empty({row_tiles, group_columns, panel_width});
     const auto sums_of = [&](int64_t tile, int64_t column) {
       return sums.data<float>() + (tile * group_columns + column) * panel_width;
     };
     Tiles<Number> tiles(w);
     for (int64_t p = 0; p < panel_blocks.count; ++p) {
       const Range panel_block = panel_blocks[p];
+      const auto packed = dy.columns(block, p);
       for (int64_t k = columns.begin; k < columns.end; k += chunk_columns) {
         const Range chunk{k, std::min(columns.end, k + chunk_columns)};
         tiles.fetch(panel_block, chunk);
@@ -101,10 +102,10 @@ void backward(const PanelMatrix& w, const LinearBackwardArgs& args) {
         for (int64_t c = 0; c < column_tiles.count; ++c) {
           const Range tile = column_tiles[c];
           const auto w_rows = tiles.rows(tile.begin);
-          for (int64_t t = 0; t < row_tiles.count; ++t)
+          for (int64_t t = 0; t < row_tiles; ++t)
             tile_kernel(static_cast<int>(tile.size()), panel_block.size(), w_rows.data(),
-                        dy.tile(block, p, row_tiles[t]), sums_of(t, k - columns.begin + tile.begin),
-                        p > 0);
+                        packed.tile({t * panel_width, (t + 1) * panel_width}),
+                        sums_of(t, k - columns.begin + tile.begin), p > 0);
         }
       }
     }
@@ -113,7 +114,7 @@ void backward(const PanelMatrix& w, const LinearBackwardArgs& args) {
          column += panel_width) {
       const int64_t panel = column / panel_width;
       const ResultColumns out(args.dx, rows, panel, buffer.data<float>());
-      for (int64_t t = 0; t < row_tiles.count; ++t) {
+      for (int64_t t = 0; t < row_tiles; ++t) {
         const int64_t first = t * panel_width;
         float* to = out.data() + first * out.stride();
         const int64_t count = std::min(panel_width, rows.size() - first);

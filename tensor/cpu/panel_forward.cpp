@@ -12,7 +12,7 @@ namespace {
 
 // A block of x, rows x depth, and what is read with it should stay in a second-level cache of a
 // megabyte. The sizes are fixed, so that results do not depend on the number of threads.
-constexpr int64_t block_rows = 352;
+constexpr int64_t block_rows = 360;
 constexpr int64_t block_depth = 384;
 
 template <class Number>
@@ -34,7 +34,7 @@ auto forward_of(const TileKernels& kernels) {
 template <class Number>
 void forward(const PanelMatrix& w, const LinearArgs& args) {
   const TileKernels& kernels = *w.kernels;
-  const Cut blocks = cut(args.x.sizes[0], block_rows);
+  const Cut blocks = cut(args.x.sizes[0], block_rows, kernels.rows);
   const Cut depths = cut(w.depth, block_depth, w.step);
   const int64_t panels = parts(w.n, panel_width);
   const Cut groups = cut(panels, std::clamp<int64_t>(parts(panels, 8), 1, 12));
@@ -50,19 +50,19 @@ void forward(const PanelMatrix& w, const LinearArgs& args) {
           args.y, rows, panel,
           result_buffer.data<float>() + (panel - group.begin) * rows.size() * panel_width);
     };
-    const Cut tiles = x.tiles(block);
+    const std::vector<Range> tiles = x.tiles(block);
     for (int64_t depth = 0; depth < depths.count; ++depth) {
+      const Range depth_columns = depths[depth];
+      const auto packed = x.columns(block, depth);
       for (int64_t panel = group.begin; panel < group.end; ++panel) {
         const Number* tile =
-            tile_of(w, panel, depths[depth], reinterpret_cast<Number*>(tile_buffer.data<float>()));
+            tile_of(w, panel, depth_columns, reinterpret_cast<Number*>(tile_buffer.data<float>()));
         const ResultColumns out = columns(panel);
         float* c = out.data();
-        for (int64_t t = 0; t < tiles.count; ++t) {
-          const Range tile_rows = tiles[t];
-          tile_kernel(static_cast<int>(tile_rows.size()), depths[depth].size() / per_word<Number>,
-                      x.tile(block, depth, tile_rows), tile, c + tile_rows.begin * out.stride(),
+        for (const Range tile_rows : tiles)
+          tile_kernel(static_cast<int>(tile_rows.size()), depth_columns.size() / per_word<Number>,
+                      packed.tile(tile_rows), tile, c + tile_rows.begin * out.stride(),
                       out.stride(), depth > 0);
-        }
       }
     }
     for (int64_t panel = group.begin; panel < group.end; ++panel) {
@@ -87,16 +87,15 @@ void forward_few_rows(const PanelMatrix& w, const LinearArgs& args) {
                             TileRows{few_rows_tile, false});
   const LowRankTerm low_rank(kernels, args.u, args.b, true, blocks);
   const int64_t panels = parts(w.n, panel_width);
-  const Cut tiles = x.tiles(0);
+  const std::vector<Range> tiles = x.tiles(0);
+  const auto packed = x.columns(0, 0);
   parallel_for(panels, std::max<int64_t>(1, parts(panels, 64)), [&](int64_t begin, int64_t end) {
     std::array<float, few_rows_limit * panel_width> buffer;
     for (int64_t panel = begin; panel < end; ++panel) {
       const ResultColumns out(args.y, rows, panel, buffer.data());
-      for (int64_t t = 0; t < tiles.count; ++t) {
-        const Range tile = tiles[t];
-        w.few_rows(w, panel, static_cast<int>(tile.size()), x.tile(0, 0, tile),
+      for (const Range tile : tiles)
+        w.few_rows(w, panel, static_cast<int>(tile.size()), packed.tile(tile),
                    out.data() + tile.begin * out.stride(), out.stride());
-      }
       if (low_rank)
         low_rank.add(0, panel, out.data(), out.stride());
       out.finish(kernels, args.bias);

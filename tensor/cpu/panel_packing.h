@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 #include "graft/tensor/cpu/dispatch.h"
 #include "graft/tensor/cpu/panel_tiles.h"
@@ -110,10 +111,27 @@ class PackedRows {
     });
   }
 
-  Cut tiles(int64_t block) const { return tile_rows_.tiles(blocks_[block].size()); }
-  /// (columns of the depth, rows of the tile)
-  const Number* tile(int64_t block, int64_t depth, Range rows) const {
-    return data_ + offset(block, depth, rows.begin);
+  /// The tiles of a block, found once so that loops over tiles divide nothing.
+  std::vector<Range> tiles(int64_t block) const {
+    const Cut cut = cut_of(block);
+    std::vector<Range> result;
+    result.reserve(static_cast<size_t>(cut.count));
+    for (int64_t t = 0; t < cut.count; ++t)
+      result.push_back(cut[t]);
+    return result;
+  }
+  /// The tiles of some columns of a block: each (columns, rows of the tile).
+  class Columns {
+   public:
+    Columns(const Number* data, int64_t row_words) : data_(data), row_words_(row_words) {}
+    const Number* tile(Range rows) const { return data_ + rows.begin * row_words_; }
+
+   private:
+    const Number* data_;
+    int64_t row_words_;
+  };
+  Columns columns(int64_t block, int64_t depth) const {
+    return {data_ + offset(block, depth, 0), depths_[depth].size() / per_word<Number>};
   }
 
  private:
@@ -122,18 +140,17 @@ class PackedRows {
     const int64_t rows = parts(blocks_.n, blocks_.count) + blocks_.step - 1;
     return tile_rows_.tiles(rows).n;
   }
+  Cut cut_of(int64_t block) const { return tile_rows_.tiles(blocks_[block].size()); }
   int64_t offset(int64_t block, int64_t depth, int64_t row) const {
     const Range columns = depths_[depth];
-    const int64_t before = columns.begin * tiles(block).n + row * columns.size();
+    const int64_t before = columns.begin * cut_of(block).n + row * columns.size();
     return block * block_words_ + before / per_word<Number>;
   }
 
   template <class T>
   void pack(const T* x, int64_t columns, int64_t block, int64_t depth) {
     const Range rows = blocks_[block];
-    const Cut tiles = this->tiles(block);
-    for (int64_t t = 0; t < tiles.count; ++t) {
-      const Range tile = tiles[t];
+    for (const Range tile : tiles(block)) {
       const int64_t real = std::min(tile.end, rows.size()) - tile.begin;
       transpose<Number>(kernels_, x + (rows.begin + tile.begin) * columns, columns, real,
                         depths_[depth], columns, tile.size(),

@@ -41,12 +41,10 @@ class LowRankTerm {
           tile[r * panel_width + j] = j < columns.size() ? b[r * width + columns.begin + j] : 0;
       }
     }
-    const Cut tiles = packed_->tiles(block);
-    for (int64_t t = 0; t < tiles.count; ++t) {
-      const Range rows = tiles[t];
-      kernels_.forward(static_cast<int>(rows.size()), rank, packed_->tile(block, 0, rows), tile,
+    const auto u = packed_->columns(block, 0);
+    for (const Range rows : packed_->tiles(block))
+      kernels_.forward(static_cast<int>(rows.size()), rank, u.tile(rows), tile,
                        c + rows.begin * ldc, ldc, true);
-    }
   }
 
  private:

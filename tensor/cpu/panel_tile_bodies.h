@@ -45,12 +45,16 @@ template <class Element, int rows>
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
     __builtin_prefetch(c + i * ldc, 1);
+    __builtin_prefetch(c + i * ldc + tile_width - 1, 1);
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v)
       sums[i][v] = Simd::zero();
   }
   for (int64_t k = 0; k < depth; ++k, x += rows, w += panel_width) {
     typename Element::Vector weights[tile_vectors];
+    __builtin_prefetch(w + 8 * panel_width);
+    __builtin_prefetch(w + 8 * panel_width + 16);
+    __builtin_prefetch(x + 16 * rows);
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v)
       weights[v] = Element::load(w + v * Simd::lanes);
@@ -96,6 +100,8 @@ template <class Element, int columns>
     const typename Element::Number* row = w[panel];
     for (int64_t n = 0; n < panel_steps<Element>; ++n, dy += panel_width) {
       typename Element::Vector gradients[tile_vectors];
+      __builtin_prefetch(dy + 8 * panel_width);
+      __builtin_prefetch(dy + 8 * panel_width + 16);
 #pragma GCC unroll 2
       for (int v = 0; v < tile_vectors; ++v)
         gradients[v] = Element::load(dy + v * Simd::lanes);
