@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <sys/mman.h>
 #include <vector>
 
 #include "graft/tensor/error.h"
@@ -13,6 +14,9 @@ namespace graft {
 namespace {
 
 constexpr size_t alignment = 64;
+/// Of the larger pages that Linux has for blocks that ask for them. With pages of 4 KiB products
+/// spend a tenth of their time on finding addresses.
+constexpr size_t huge_page = size_t{2} << 20;
 
 /// Rounds up to one of eight sizes per power of two, and to multiples of 64: of a block of at least
 /// 512 bytes less than an eighth is unused, of a smaller one less than 64 bytes.
@@ -20,6 +24,19 @@ size_t size_class(size_t nbytes) {
   const size_t size = std::max(nbytes, alignment);
   const size_t step = std::max(alignment, std::bit_floor(size) / 8);
   return (size + step - 1) / step * step;
+}
+
+/// Memory from the system, nullptr where it has no more. Asks for huge pages as far as they are
+/// full, so that no more becomes resident than is used.
+void* request(size_t size) {
+  if (size < huge_page)
+    return std::aligned_alloc(alignment, size);
+  void* data = nullptr;
+  if (posix_memalign(&data, huge_page, size) != 0)
+    return nullptr;
+  // Without them everything works as well, only slower.
+  madvise(data, size / huge_page * huge_page, MADV_HUGEPAGE);
+  return data;
 }
 
 class CpuAllocator final : public Allocator {
@@ -76,10 +93,10 @@ class CpuAllocator final : public Allocator {
     const int64_t needed = stats_.current + static_cast<int64_t>(size);
     if (stats_.reserved + static_cast<int64_t>(size) > std::max(most_, needed) / 4 * 5)
       release_unused();
-    void* data = std::aligned_alloc(alignment, size);
+    void* data = request(size);
     if (data == nullptr) {
       release_unused();
-      data = std::aligned_alloc(alignment, size);
+      data = request(size);
     }
     GRAFT_CHECK(data != nullptr, OutOfMemory, "cpu memory: ", size, " bytes asked for, ",
                 stats_.current,
