@@ -160,5 +160,32 @@ void linear_with_adapter(benchmark::State& state) {
 }
 BENCHMARK(linear_with_adapter)->Apply(layer_shapes);
 
+/// The products of an adapter's factors alone, of M tokens with K numbers and rank R: x aᵀ and gᵀ x.
+void factor_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"M", "K", "R"})->UseRealTime();
+  for (const int64_t rank : {4, 16, 64, 128}) {
+    bench->Args({2048, 576, rank});
+    bench->Args({2048, 1536, rank});
+  }
+}
+
+void factor(benchmark::State& state) {
+  const Sizes sizes = sizes_of(state);
+  const Tensor x = numbers({sizes.m, sizes.k}, 1);
+  const Tensor a = numbers({sizes.n, sizes.k}, 2);
+  run(state, {.flops = sizes.flops()},
+      [&] { benchmark::DoNotOptimize(ops::matmul(x, a.transpose(0, 1))); });
+}
+BENCHMARK(factor)->Apply(factor_shapes);
+
+void factor_gradient(benchmark::State& state) {
+  const Sizes sizes = sizes_of(state);
+  const Tensor x = numbers({sizes.m, sizes.k}, 1);
+  const Tensor g = numbers({sizes.m, sizes.n}, 2);
+  run(state, {.flops = sizes.flops()},
+      [&] { benchmark::DoNotOptimize(ops::matmul(g.transpose(0, 1), x)); });
+}
+BENCHMARK(factor_gradient)->Apply(factor_shapes);
+
 }  // namespace
 }  // namespace graft::bench

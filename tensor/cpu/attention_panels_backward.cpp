@@ -182,8 +182,10 @@ void add_heads(const Tensor& of_heads, const TensorView& out) {
         for (int64_t head = 0; head < kv_heads; ++head) {
           const float* part = from + (i * kv_heads + head) * group * width;
           std::copy_n(part, width, sum.data());
-          for (int64_t j = width; j < group * width; ++j)
-            sum[static_cast<size_t>(j % width)] += part[j];
+          for (int64_t j = 1; j < group; ++j) {
+            for (int64_t d = 0; d < width; ++d)
+              sum[static_cast<size_t>(d)] += part[j * width + d];
+          }
           T* to = out.as<T>() + i / keys * out.strides[0] + i % keys * out.strides[1] +
                   head * out.strides[2];
           for (int64_t d = 0; d < width; ++d)

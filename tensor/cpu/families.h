@@ -21,5 +21,6 @@ void register_pointwise(Registry& registry);
 void register_random(Registry& registry);
 void register_reduce(Registry& registry);
 void register_rope(Registry& registry);
+void register_thin_matmul(Registry& registry);
 
 }  // namespace graft::cpu_kernels

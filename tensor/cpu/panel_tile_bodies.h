@@ -129,6 +129,55 @@ void backward(int count, int64_t panels, const typename Element::Number* const* 
   }
 }
 
+/// One sum of a tile of dot products for each lane.
+constexpr int dot_rows = Simd::lanes / dot_columns;
+
+/// See TileKernels::dots. Rows and columns that a tile has too many are computed twice.
+void dots(int rows, int columns, int64_t depth, const float* x, int64_t ldx, const float* w,
+          int64_t ldw, float* c, int64_t ldc) {
+  const float* x_rows[dot_rows];
+  const float* w_rows[dot_columns];
+  for (int i = 0; i < dot_rows; ++i)
+    x_rows[i] = x + (i < rows ? i : rows - 1) * ldx;
+  for (int j = 0; j < dot_columns; ++j)
+    w_rows[j] = w + (j < columns ? j : columns - 1) * ldw;
+  Simd::Float sums[Simd::lanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < Simd::lanes; ++i)
+    sums[i] = Simd::zero();
+  const auto add = [&](auto load) [[gnu::always_inline]] {
+    Simd::Float numbers[dot_columns];
+#pragma GCC unroll 4
+    for (int j = 0; j < dot_columns; ++j)
+      numbers[j] = load(w_rows[j]);
+#pragma GCC unroll 4
+    for (int i = 0; i < dot_rows; ++i) {
+      const Simd::Float number = load(x_rows[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < dot_columns; ++j)
+        sums[i * dot_columns + j] =
+            Simd::multiply_add(number, numbers[j], sums[i * dot_columns + j]);
+    }
+  };
+  int64_t k = 0;
+  for (; k + Simd::lanes <= depth; k += Simd::lanes)
+    add([k](const float* row) { return Simd::load(row + k); });
+  if (k < depth) {
+    const int count = static_cast<int>(depth - k);
+    add([k, count](const float* row) { return Simd::load_first(row + k, count); });
+  }
+  Simd::transpose(sums);
+#pragma GCC unroll 16
+  for (int i = 1; i < Simd::lanes; ++i)
+    sums[0] = Simd::add(sums[0], sums[i]);
+  float totals[Simd::lanes];
+  Simd::store(totals, sums[0]);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j)
+      c[i * ldc + j] = totals[i * dot_columns + j];
+  }
+}
+
 /// See TileKernels::transpose.
 void transpose_words(const float* x, int64_t stride, int rows, int64_t columns, int width,
                      float* out) {

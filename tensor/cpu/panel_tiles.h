@@ -20,6 +20,9 @@ inline constexpr int64_t panel_width = 32;
 /// Most rows of any instruction set's forward tile.
 inline constexpr int max_tile_rows = 14;
 
+/// Most columns of a tile of dot products.
+inline constexpr int dot_columns = 4;
+
 /// Reads of x are (depth, rows): the rows of a tile next to each other for each k.
 struct TileKernels {
   const char* name;
@@ -40,6 +43,12 @@ struct TileKernels {
   /// The same with pairs of bf16 along n: w[panel] (columns, 16, 2), dy (panel, 16, 32, 2).
   void (*backward_pairs)(int columns, int64_t panels, const uint32_t* const* w, const uint32_t* dy,
                          float* c, bool accumulate);
+  /// c (rows, columns), row stride ldc, = x (rows, depth) · the transpose of w (columns, depth),
+  /// both row-major with strides ldx and ldw. rows is at most `dot_rows`, columns at most
+  /// dot_columns.
+  void (*dots)(int rows, int columns, int64_t depth, const float* x, int64_t ldx, const float* w,
+               int64_t ldw, float* c, int64_t ldc);
+  int dot_rows;
   /// out (columns, width) = the transpose of x (rows, columns) with row stride `stride`; zeros from
   /// `rows` to `width`. Numbers of 32 bits of any kind.
   void (*transpose)(const float* x, int64_t stride, int rows, int64_t columns, int width,

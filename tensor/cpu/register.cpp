@@ -20,6 +20,7 @@ void register_cpu_kernels(Registry& registry) {
   register_random(registry);
   register_reduce(registry);
   register_rope(registry);
+  register_thin_matmul(registry);
 }
 
 }  // namespace graft
