@@ -51,6 +51,18 @@ AdapterName parse_adapter(const std::string& text) {
   return adapter;
 }
 
+void require_adapter_folder(const std::filesystem::path& folder) {
+  GRAFT_CHECK(
+      std::filesystem::exists(folder), ConfigError, "--adapter: there is no folder ",
+      shown(folder.string()),
+      "; expected is one with adapter_config.json and adapter_model.safetensors, as training "
+      "writes it (graft downloads nothing)");
+  GRAFT_CHECK(std::filesystem::is_directory(folder), ConfigError,
+              "--adapter: ", shown(folder.string()),
+              " is a file; expected is the folder of an adapter, with adapter_config.json and "
+              "adapter_model.safetensors");
+}
+
 /// The last part of a path, fit for the name of an adapter.
 std::string name_of(const std::filesystem::path& folder) {
   std::string name = std::filesystem::absolute(folder / "").parent_path().filename().string();
@@ -111,6 +123,7 @@ void apply_model_flags(Flags& flags, const ModelFlags& values) {
               flags.where("blocksize"), " is ", values.blocksize,
               ", expected a power of two from 32 to 4096");
   apply_machine_flags(values);
+  models::require_model(values.model);
 }
 
 std::vector<AdapterName> adapters_of(const ModelFlags& values) {
@@ -118,6 +131,7 @@ std::vector<AdapterName> adapters_of(const ModelFlags& values) {
   for (const std::string& text : values.adapters) {
     adapters.push_back(parse_adapter(text));
     AdapterName& added = adapters.back();
+    require_adapter_folder(added.folder);
     if (added.name.empty())
       added.name = values.adapters.size() == 1 ? AdapterName{}.name : name_of(added.folder);
     const auto same = std::ranges::count(adapters, added.name, &AdapterName::name);

@@ -7,6 +7,7 @@
 
 #include "graft/cli/terminal.h"
 #include "graft/io/checksum.h"
+#include "graft/models/load.h"
 #include "graft/tensor/error.h"
 #include "graft/train/sampler.h"
 
@@ -147,6 +148,8 @@ io::Json losses_json(const text::DatasetStats& stats) {
 
 std::optional<text::Tokenizer> load_tokenizer(const fs::path& model,
                                               const TemplateFlags& chat_template) {
+  if (!fs::exists(model))
+    models::require_model(model);  // one that is there may be a tokenizer alone
   const auto has = [&](const char* name) { return fs::exists(model / name); };
   if (fs::is_directory(model) && !has("tokenizer.json") && !has("vocab.json") &&
       !has("tokenizer.model"))

@@ -26,6 +26,8 @@ struct Checkpoint {
   std::string format;
 };
 
+constexpr const char* config_name = "config.json";
+
 /// True where `path` looks like "organisation/name" on a hub.
 bool is_hub_name(const std::string& path) {
   const size_t slash = path.find('/');
@@ -47,15 +49,7 @@ bool is_hub_name(const std::string& path) {
 }
 
 Checkpoint open_folder(const fs::path& folder) {
-  const fs::path config_path = folder / "config.json";
-  if (!fs::exists(config_path)) {
-    GRAFT_CHECK(!fs::exists(folder / "adapter_config.json"), ConfigError, "load: ", folder.string(),
-                " holds an adapter, a model expected; give the model it was "
-                "trained on and this folder as its adapter");
-    throw ConfigError(concat("load: ", folder.string(),
-                             " has no config.json; a folder with config.json and safetensors, or a "
-                             "GGUF file expected"));
-  }
+  const fs::path config_path = folder / config_name;
   const io::Json json = io::read_json_file(config_path);
   Checkpoint checkpoint{read_decoder_config(io::JsonObject(json, config_path.string())), nullptr,
                         "safetensors"};
@@ -76,8 +70,7 @@ Checkpoint open_gguf(const fs::path& path) {
 }
 
 Checkpoint open(const fs::path& path) {
-  if (!fs::exists(path))
-    refuse_missing(path);
+  require_model(path);
   if (fs::is_directory(path))
     return open_folder(path);
   GRAFT_CHECK(path.extension() != ".safetensors" && path.extension() != ".json", ConfigError,
@@ -171,6 +164,19 @@ DType dtype_of_most(const io::TensorSource& tensors) {
 }
 
 }  // namespace
+
+void require_model(const fs::path& path) {
+  if (!fs::exists(path))
+    refuse_missing(path);
+  if (!fs::is_directory(path) || fs::exists(path / config_name))
+    return;
+  GRAFT_CHECK(!fs::exists(path / "adapter_config.json"), ConfigError, "load: ", path.string(),
+              " holds an adapter, a model expected; give the model it was "
+              "trained on and this folder as its adapter");
+  throw ConfigError(concat("load: ", path.string(),
+                           " has no config.json; a folder with config.json and safetensors, or a "
+                           "GGUF file expected"));
+}
 
 std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& options) {
   GRAFT_CHECK(is_floating(options.dtype), ConfigError, "load: dtype ", options.dtype,

@@ -49,6 +49,10 @@ struct LoadOptions {
 std::unique_ptr<nn::CausalLM> load(const std::filesystem::path& path,
                                    const LoadOptions& options = {});
 
+/// Throws ConfigError as `load` does where `path` is neither a file nor a folder with config.json.
+/// For who reads something else of a model first, so that not that is blamed.
+void require_model(const std::filesystem::path& path);
+
 /// What can be said of a model without reading its weights.
 struct Description {
   nn::ModelInfo info;      ///< `info.dtype` is that of `load` by default

@@ -161,14 +161,13 @@ Tokenizer::Tokenizer(TokenizerDefinition definition, TokenizerSettings settings)
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (is_gguf(path))
     return from_gguf(io::GgufModel(path).metadata());
-  const std::filesystem::path file =
-      std::filesystem::is_directory(path)
-          ? find_tokenizer_file(path).value_or(path / tokenizer_files[0])
-          : path;
-  GRAFT_CHECK(std::filesystem::exists(file), ConfigError, "tokenizer: ", file.string(),
-              " does not exist; give a folder with a tokenizer.json, a tokenizer.model, or a "
-              "vocab.json and a merges.txt, or give a .gguf file");
-  auto [definition, settings] = read_tokenizer_file(file);
+  const bool is_folder = std::filesystem::is_directory(path);
+  const std::optional<std::filesystem::path> file = is_folder ? find_tokenizer_file(path) : path;
+  GRAFT_CHECK(file && std::filesystem::exists(*file), ConfigError, "tokenizer: ", path.string(),
+              is_folder ? " holds none" : " does not exist",
+              "; give a folder with a tokenizer.json, a tokenizer.model, or a vocab.json and a "
+              "merges.txt, or give a .gguf file");
+  auto [definition, settings] = read_tokenizer_file(*file);
   return {std::move(definition), std::move(settings)};
 }
 

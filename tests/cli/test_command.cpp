@@ -131,6 +131,65 @@ TEST_CASE("inspect: what it cannot read is refused") {
   check_refused({"inspect", golden("lora_runs.json").parent_path() / "README.md"}, 2, {".gguf"});
 }
 
+TEST_CASE("model: where it is not there, that is said, and not that its tokenizer is missing") {
+  const TemporaryFolder scratch;
+  io::write_file_atomically(scratch / "data.jsonl", "{\"text\": \"a\"}\n");
+  const std::string data = scratch / "data.jsonl", out = scratch / "out";
+  const std::vector<std::vector<std::string>> commands = {
+      {"generate", "--prompt", "a"},
+      {"chat"},
+      {"eval", "--data", data},
+      {"logits", "--data", data, "--out", out},
+      {"data", "stats", "--data", data},
+      {"train", "--data", data, "--out", out},
+      {"quantize", "--quant", "nf4", "--out", out},
+      {"inspect", data}};
+  for (std::vector<std::string> command : commands) {
+    command.insert(command.end(), {"--model", ""});
+    for (const char* missing : {"none", "none.gguf"}) {
+      command.back() = scratch / missing;
+      check_refused(command, 2,
+                    {"load: there is no " + command.back() + "; a folder with config.json"});
+    }
+    command.back() = "organisation/name";
+    check_refused(command, 2, {"there is no folder organisation/name here", "hf download"});
+  }
+}
+
+TEST_CASE("model: a folder without one is named, and one without a tokenizer by that") {
+  const TemporaryFolder scratch;
+  check_refused({"generate", "--prompt", "a", "--model", scratch.path()}, 2,
+                {"load: " + scratch.path().string() + " has no config.json"});
+  check_refused({"chat", "--model", golden("lora_runs/q_v/initial")}, 2,
+                {"holds an adapter, a model expected"});
+  check_refused({"generate", "--prompt", "a", "--model", golden("models/gqa")}, 2,
+                {"tokenizer: " + golden("models/gqa").string() + " holds none"});
+}
+
+TEST_CASE(
+    "adapter: where there is no such folder, or a file, that is said before anything is read") {
+  const TemporaryFolder scratch;
+  const std::vector<std::string> command = {
+      "logits", "--model",       golden("models/gqa"), "--data", golden("lora_runs/data.jsonl"),
+      "--out",  scratch / "out", "--adapter"};
+  const std::string none = scratch / "none";
+  for (const std::string& spelling : {none, none + "@0.5", "poet=" + none, "poet=" + none + "@2"}) {
+    auto arguments = command;
+    arguments.push_back(spelling);
+    check_refused(arguments, 2,
+                  {"--adapter: there is no folder " + none +
+                   "; expected is one with "
+                   "adapter_config.json"});
+    arguments = {
+        "train", "--model",       golden("models/gqa"), "--data", golden("lora_runs/data.jsonl"),
+        "--out", scratch / "out", "--adapter",          none};
+    check_refused(arguments, 2, {"--adapter: there is no folder " + none});
+  }
+  auto arguments = command;
+  arguments.push_back(golden("lora_runs/data.jsonl"));
+  check_refused(arguments, 2, {"data.jsonl is a file; expected is the folder of an adapter"});
+}
+
 TEST_CASE("logits: those of the golden model, in the order of the records") {
   const TemporaryFolder scratch;
   const io::SafetensorsFile expected(golden("models/gqa.safetensors"));

@@ -159,9 +159,13 @@ TEST_CASE("tokenizer.json: a hostile pattern ends in an error that names the fil
 
 TEST_CASE("tokenizer: a missing file says what to give") {
   const TemporaryFolder folder;
-  const std::string message =
-      test::message_of<ConfigError>([&] { Tokenizer::load(folder.path()); });
-  check_contains(message, "tokenizer.json does not exist");
+  const auto refusal = [](const std::filesystem::path& path) {
+    return test::message_of<ConfigError>([&] { Tokenizer::load(path); });
+  };
+  check_contains(refusal(folder.path()),
+                 folder.path().string() + " holds none; give a folder with a tokenizer.json");
+  check_contains(refusal(folder / "tokenizer.json"),
+                 "tokenizer.json does not exist; give a folder");
 }
 
 TEST_CASE("tokenizer_config.json: special tokens, bos and eos, templates, stop ids") {
