@@ -6,6 +6,7 @@
 #include "graft/cli/optimizer_flags.h"
 #include "graft/cli/terminal.h"
 #include "graft/io/checksum.h"
+#include "graft/nn/linear.h"
 #include "graft/nn/module.h"
 #include "graft/tensor/error.h"
 #include "graft/train/model_files.h"
@@ -24,14 +25,29 @@ std::vector<NamedVariable> all_parameters(nn::CausalLM& model) {
   return parameters;
 }
 
+/// The product of an adapter's matrices has at most the rank of the layer's smaller size. Said
+/// before the memory is taken.
+void warn_of_useless_rank(int64_t r, nn::CausalLM& model) {
+  int64_t usable = 0;
+  nn::for_each_member(model, [&](const std::string&, nn::Member& member) {
+    if (const auto* layer = dynamic_cast<const nn::LinearLike*>(member.module()))
+      usable = std::max(usable, std::min(layer->in_features(), layer->out_features()));
+  });
+  if (r > usable)
+    warn(concat("--lora-r is ", r, ", and no layer of this model can make use of a rank above ",
+                usable, "; what is more takes memory and time and changes nothing"));
+}
+
 void set_up_adapter(const TrainFlags& flags, TrainSetup& setup) {
   const peft::PeftOptions options = peft_options(flags.seed);
-  if (const std::optional<AdapterName> from = adapter_of(flags.model))
+  if (const std::optional<AdapterName> from = adapter_of(flags.model)) {
     setup.adapted.reset(new peft::PeftModel(
         peft::PeftModel::from_pretrained(*setup.base, from->folder, "default", true, options)));
-  else
+  } else {
+    warn_of_useless_rank(flags.lora_r, *setup.base);
     setup.adapted =
         std::make_unique<peft::PeftModel>(*setup.base, lora_config(flags), "default", options);
+  }
   nn::pack(*setup.base);
   setup.counts = setup.adapted->count_parameters();
   setup.optimizer = make_optimizer(flags, setup.adapted->trainable_parameters());

@@ -259,6 +259,17 @@ TEST_CASE("long samples: more tokens than the model has positions are a warning"
   CHECK(warned(joined(train, {"--max-seq-len", "64"})).find("warning") == std::string::npos);
 }
 
+TEST_CASE("lora-r: a rank above what any layer can use is a warning, before the memory is taken") {
+  const TemporaryFolder scratch;
+  const Arguments plan = joined(short_run(scratch / "out"), {"--dry-run"});
+  const std::string warning = "graft: warning: --lora-r is ";
+  const CommandResult useless = run_graft(with(plan, "--lora-r", "65"));
+  check_exit(useless, 0);
+  check_contains(useless.err,
+                 warning + "65, and no layer of this model can make use of a rank above 32; ");
+  CHECK(run_graft(with(plan, "--lora-r", "32")).err.find(warning) == std::string::npos);
+}
+
 TEST_CASE("perplexity: one beyond all numbers is inf, and null as JSON") {
   const TemporaryFolder scratch;
   const fs::path model = copied_model(scratch), weights = model / "model.safetensors";
