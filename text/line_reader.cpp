@@ -6,6 +6,33 @@
 #include "graft/tensor/error.h"
 
 namespace graft::text {
+namespace {
+
+/// The name that iconv has for the kind of UTF-16; empty for other bytes.
+std::string_view kind_of_utf16(std::string_view head) {
+  if (head.starts_with("\xff\xfe") || head.starts_with("\xfe\xff"))
+    return "UTF-16";
+  // Files begin with a character of ASCII: a bracket, or a letter.
+  if (head.size() < 2 || (head[0] == '\0') == (head[1] == '\0'))
+    return "";
+  return head[0] == '\0' ? "UTF-16BE" : "UTF-16LE";
+}
+
+}  // namespace
+
+void refuse_utf16(const std::string& path, std::string_view head) {
+  const std::string_view kind = kind_of_utf16(head);
+  if (!kind.empty())
+    throw FormatError(path, -1,
+                      concat("the file is in ", kind, ", expected UTF-8; convert it: iconv -f ",
+                             kind, " -t UTF-8 FILE > NEWFILE"));
+}
+
+LineReader::LineReader(const std::filesystem::path& path) : file_(path) {
+  std::string head(static_cast<size_t>(std::min<int64_t>(file_.size(), 2)), '\0');
+  file_.read(0, std::as_writable_bytes(std::span(head)));
+  refuse_utf16(file_.path(), head);
+}
 
 bool LineReader::fill() {
   constexpr int64_t chunk = int64_t{1} << 18;

@@ -14,13 +14,17 @@ namespace graft::text {
 /// What a UTF-8 file may begin with.
 inline constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
+/// Throws FormatError, with the way out, where the bytes that a file begins with are UTF-16, with
+/// or without a byte order mark.
+void refuse_utf16(const std::string& path, std::string_view head);
+
 class LineReader {
  public:
   /// Longer lines are refused: a record as a tree of JSON may take twenty times its text.
   static constexpr size_t max_line_bytes = size_t{16} << 20;
 
-  /// Throws IoError where the file cannot be opened.
-  explicit LineReader(const std::filesystem::path& path) : file_(path) {}
+  /// Throws IoError where the file cannot be opened, and FormatError where it is in UTF-16.
+  explicit LineReader(const std::filesystem::path& path);
 
   /// The next line without its end ("\n" or "\r\n"), and without the byte order mark that a file
   /// may begin with; nothing at the end of the file. Throws FormatError for too long a line, which

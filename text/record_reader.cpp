@@ -25,14 +25,12 @@ std::string bytes_of(const io::InputFile& file, int64_t offset, int64_t size) {
 }
 
 /// Files that people take for data files, by how they begin.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 7> other_files = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> other_files = {{
     {"PAR1\x15", "a Parquet file"},
     {"\x1f\x8b", "compressed (gzip)"},
     {"\x28\xb5\x2f\xfd", "compressed (zstd)"},
     {"PK\x03\x04", "a zip archive"},
     {{"ARROW1\0\0", 8}, "an Arrow file"},
-    {"\xff\xfe", "in UTF-16"},
-    {"\xfe\xff", "in UTF-16"},
 }};
 
 void refuse_other(const std::filesystem::path& path, std::string_view head) {
@@ -53,6 +51,7 @@ FileKind kind_of(const std::filesystem::path& path) {
   const io::InputFile file(path);
   const std::string head = bytes_of(file, 0, std::min<int64_t>(file.size(), 4096));
   refuse_other(path, head);
+  refuse_utf16(path.string(), head);
   if (path.extension() == ".txt" || path.extension() == ".raw")
     return FileKind::plain;
   const size_t begin = head.starts_with(byte_order_mark) ? byte_order_mark.size() : 0;

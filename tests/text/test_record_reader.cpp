@@ -103,8 +103,27 @@ TEST_CASE("records: files of other kinds are refused by their kind") {
   check_contains(refusal("PAR1\x15\x04", "a.jsonl"), "the file is a Parquet file, expected JSON");
   check_contains(refusal("\x1f\x8b\x08", "a.jsonl.gz"), "the file is compressed (gzip), expected");
   check_contains(refusal("a,b\n1,2\n", "a.csv"), "the file is a table (CSV), expected");
-  check_contains(refusal(std::string("\xff\xfe{\0", 4), "a.jsonl"), "the file is in UTF-16");
-  check_contains(refusal(std::string("\xff\xfe{\0", 4), "a.txt"), "a.txt: the file is in UTF-16");
+}
+
+TEST_CASE("records: files in UTF-16 are refused, and how to convert them is said") {
+  using namespace std::string_literals;
+  const auto way_out = [](const std::string& kind) {
+    return "the file is in " + kind + ", expected UTF-8; convert it: iconv -f " + kind +
+           " -t UTF-8 FILE > NEWFILE";
+  };
+  const std::vector<std::pair<std::string, std::string>> files = {{"\xff\xfe{\0"s, "UTF-16"},
+                                                                  {"\xfe\xff\0{"s, "UTF-16"},
+                                                                  {"{\0\"\0"s, "UTF-16LE"},
+                                                                  {"\0{\0\""s, "UTF-16BE"}};
+  for (const auto& [content, kind] : files) {
+    for (const char* name : {"a.jsonl", "a.json", "a.txt"}) {
+      const FileCase file(content, name);
+      const std::string expected = concat(name, ": ", way_out(kind));
+      check_contains(test::message_of<FormatError>([&] { file.open(); }), expected);
+      check_contains(test::message_of<FormatError>([&] { LineReader(file.path()); }), expected);
+    }
+  }
+  CHECK(FileCase("a", "a.txt").records() == Strings{"1:a"});
 }
 
 TEST_CASE("records: plain text is cut into documents at separator lines") {
