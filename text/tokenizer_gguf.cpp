@@ -44,6 +44,8 @@ constexpr BytePre llama3(std::string_view name) {
 
 constexpr std::array known_pres = {
     BytePre{.name = "gpt-2"},
+    BytePre{.name = "phi-2"},
+    BytePre{.name = "olmo", .nfc = true},
     BytePre{.name = "smollm", .cuts = {digits}},
     BytePre{.name = "starcoder", .cuts = {digits}},
     BytePre{.name = "deepseek-coder",
@@ -54,6 +56,13 @@ constexpr std::array known_pres = {
     llama3("llama-v3"),
     BytePre{.name = "dbrx", .cuts = {llama3_pattern}, .words = false},
     BytePre{.name = "qwen2", .cuts = {qwen2_pattern}, .words = false, .nfc = true},
+    BytePre{.name = "deepseek-r1-qwen", .cuts = {qwen2_pattern}, .words = false, .nfc = true},
+    BytePre{.name = "gpt-4o", .cuts = {gpt4o_pattern}, .words = false},
+    BytePre{.name = "tekken",
+            .cuts = {tekken_pattern},
+            .words = false,
+            .ignore_merges = true,
+            .add_bos = true},
 };
 
 /// What tokenizer.ggml.model says of tokenizers that are none of ours.

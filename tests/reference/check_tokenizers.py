@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sentencepiece
 import transformers
-from gguf_tokenizers import tokenizer_of
+from gguf_tokenizers import CUTS, tokenizer_of, write_with_pre
 from random_texts import RandomTexts
 from random_tokenizers import random_tokenizers, sentencepiece_model
 from reporting import Failure, Report, Skip, parse_options, temporary_folder
@@ -156,6 +156,12 @@ def check_gguf(options, report):
             if not path.exists():
                 raise Skip(f"{path} is missing")
             compare(options, path, tokenizer_of(path, llama), TEXTS, notes)
+    source = options.data / "tokenizers" / "llama.cpp-models" / GGUF[0]
+    for pre in CUTS:
+        with report.check(f"GPT-2's vocabulary, cut as {pre}") as notes, temporary_folder() as scratch:
+            path = Path(scratch) / "model.gguf"
+            write_with_pre(path, source, pre)
+            compare(options, path, tokenizer_of(path, llama), TEXTS_OF_SMALL, notes)
 
 
 def main():

@@ -328,10 +328,11 @@ TEST_CASE("GGUF: tokenizers of other kinds are refused by name") {
   check_contains(message("rwkv"), "is 'rwkv' (RWKV's own)");
   check_contains(message("plamo2"), "is 'plamo2', expected gpt2 or llama: graft has byte-pair");
   GgufBuilder other;
-  other.text("ggml.model", "gpt2").text("ggml.pre", "tekken").texts("ggml.tokens", {"a"});
+  other.text("ggml.model", "gpt2").text("ggml.pre", "chameleon").texts("ggml.tokens", {"a"});
   check_contains(refusal_of_gguf(other),
-                 "tokenizer.ggml.pre is 'tekken', expected one of gpt-2, smollm, starcoder, "
-                 "deepseek-coder, llama-bpe, llama3, llama-v3, dbrx, qwen2; convert");
+                 "tokenizer.ggml.pre is 'chameleon', expected one of gpt-2, phi-2, olmo, smollm, "
+                 "starcoder, deepseek-coder, llama-bpe, llama3, llama-v3, dbrx, qwen2, "
+                 "deepseek-r1-qwen, gpt-4o, tekken; convert");
 }
 
 TEST_CASE("GGUF: the pieces of dbrx are Llama 3's, merged from their parts and without bos") {
@@ -343,6 +344,45 @@ TEST_CASE("GGUF: the pieces of dbrx are Llama 3's, merged from their parts and w
   write(folder / "model.gguf", file.bytes());
   const Tokenizer tokenizer = Tokenizer::load(folder / "model.gguf");
   CHECK(tokenizer.encode("1234") == Ids{4, 2, 3});  // "123" has no merge
+}
+
+TEST_CASE("GGUF: how a text is cut follows from tokenizer.ggml.pre") {
+  // Each token that a cut can go through has a merge, so that the tokens are the pieces.
+  std::vector<std::string> tokens = {"<s>", "'", "s", "1", "2", "3", "4", "b", "C",
+                                     "Ġ",   "a", "/", "Ċ", "Ì", "ģ", "Ã", "¡"};
+  const std::vector<std::string> pairs = {"' s",  "1 2", "12 3", "123 4", "b C",
+                                          "a 's", "/ Ċ", "a Ì",  "aÌ ģ",  "Ã ¡"};
+  for (const std::string& pair : pairs) {
+    std::string token = pair;
+    tokens.push_back(token.erase(token.find(' '), 1));
+  }
+  const auto pieces = [&](const char* pre, const std::string& text) {
+    GgufBuilder file;
+    file.text("ggml.model", "gpt2").text("ggml.pre", pre).texts("ggml.tokens", tokens);
+    file.texts("ggml.merges", pairs).integer("ggml.bos_token_id", 0);
+    const TemporaryFolder folder;
+    write(folder / "model.gguf", file.bytes());
+    const Tokenizer tokenizer = Tokenizer::load(folder / "model.gguf");
+    std::string result;
+    for (const int64_t id : tokenizer.encode(text))
+      result += (result.empty() ? "" : "|") + *tokenizer.token(id);
+    return result;
+  };
+  const std::string text = "1234bCa's/\n", accent = "a\u0301";
+  for (const char* pre : {"gpt-2", "phi-2"}) {
+    CHECK(pieces(pre, text) == "1234|bC|a|'s|/|Ċ");
+    CHECK(pieces(pre, accent) == "a|Ì|ģ");  // a mark is no letter
+  }
+  CHECK(pieces("olmo", text) == "1234|bC|a|'s|/|Ċ");
+  for (const char* pre : {"olmo", "qwen2", "deepseek-r1-qwen"})
+    CHECK(pieces(pre, accent) == "Ã¡");  // NFC
+  for (const char* pre : {"qwen2", "deepseek-r1-qwen"})
+    CHECK(pieces(pre, text) == "1|2|3|4|bC|a|'s|/Ċ");
+  CHECK(pieces("dbrx", text) == "123|4|bC|a|'s|/Ċ");
+  CHECK(pieces("gpt-4o", text) == "123|4|b|C|a's|/Ċ");
+  CHECK(pieces("gpt-4o", accent) == "aÌģ");
+  CHECK(pieces("tekken", text) == "<s>|1|2|3|4|b|C|a|'s|/Ċ");
+  CHECK(pieces("tekken", accent) == "<s>|aÌģ");
 }
 
 TEST_CASE("GGUF: any part of a split model has its tokenizer") {
