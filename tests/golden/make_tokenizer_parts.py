@@ -12,7 +12,7 @@ arguments = start(__doc__)
 
 import sentencepiece  # noqa: E402
 from sentencepiece import sentencepiece_model_pb2  # noqa: E402
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
 
 TEXTS = [
     " Don't PANIC:  1,000 cafés,\tİstanbul\u00a0ﬁne — e\u0301e x² ",
@@ -98,6 +98,29 @@ def all_models():
     ]  # fmt: skip
 
 
+FIRST_WORDS = ["a b", " a b", "  a", "xa b", "xxa", "éa", "\u0301a", "A a", "a<s>a", " <s> a", "x<s>xa", ""]
+
+
+def first_words():
+    """Tokenizers whose Metaspace marks the first word alone, behind what changes the beginning of a text."""
+    n, p = normalizers, pre_tokenizers
+    strip, remove = n.Strip(), n.Replace("x", "")
+    marks = p.Metaspace(prepend_scheme="first")
+    stages = [
+        (None, marks), (strip, marks), (remove, marks), (n.Lowercase(), marks), (n.Prepend("c"), marks),
+        (n.Sequence([n.NFD(), n.StripAccents()]), marks), (n.Replace("a", "ab"), marks),
+        (n.Sequence([strip, n.Prepend("c")]), marks), (n.Sequence([n.Prepend("c"), n.Replace("c", "")]), marks),
+        (None, p.Sequence([p.WhitespaceSplit(), marks])), (remove, p.Sequence([p.Split("b", "isolated"), marks])),
+    ]  # fmt: skip
+    for normalizer, pre_tokenizer in stages:
+        vocabulary = {token: i for i, token in enumerate(["<unk>", *"abc▁", "<s>"])}
+        tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+        if normalizer is not None:
+            tokenizer.normalizer = normalizer
+        tokenizer.pre_tokenizer = pre_tokenizer
+        tokenizer.add_tokens([AddedToken("<s>", normalized=False)])
+        yield json.loads(tokenizer.to_str()), [tokenizer.encode(text).ids for text in FIRST_WORDS]
+
 def stage(component):
     return json.loads(component.__getstate__())
 
@@ -123,6 +146,11 @@ def main():
             "models": [
                 {"model": json.loads(m.to_str())["model"], "ids": [m.encode(word).ids for word in words]}
                 for m in all_models()
+            ],
+            "first_words": FIRST_WORDS,
+            "first_word_tokenizers": [
+                {"normalizer": tokenizer["normalizer"], "pre_tokenizer": tokenizer["pre_tokenizer"], "ids": ids}
+                for tokenizer, ids in first_words()
             ],
         },
     )

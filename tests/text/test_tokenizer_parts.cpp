@@ -98,6 +98,25 @@ TEST_CASE("models: affixes, unknown characters and bytes become the ids of the r
   }
 }
 
+TEST_CASE("pre-tokenizers: the first word is the one that begins where the text begins") {
+  for (const Json& record : golden()["first_word_tokenizers"]) {
+    const test::TemporaryFolder folder;
+    Json json = Json::parse(R"({
+      "model": {"vocab": {"<unk>": 0, "a": 1, "b": 2, "c": 3, "▁": 4, "<s>": 5}, "merges": [],
+                "unk_token": "<unk>"},
+      "added_tokens": [{"id": 5, "content": "<s>", "single_word": false, "lstrip": false,
+                        "rstrip": false, "normalized": false, "special": false}]})");
+    json["normalizer"] = record["normalizer"];
+    json["pre_tokenizer"] = record["pre_tokenizer"];
+    std::ofstream(folder / "tokenizer.json") << io::to_text(json);
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    const Texts words = golden()["first_words"];
+    for (size_t i = 0; i < words.size(); ++i)
+      CHECK_MESSAGE(tokenizer.encode(words[i]) == record["ids"][i].get<std::vector<int64_t>>(),
+                    words[i], " with ", io::to_text(record["normalizer"], -1));
+  }
+}
+
 TEST_CASE("charsmap: a replacement is found, and a table that lies is refused") {
   const std::string good = small_charsmap();
   CHECK(Charsmap(good).replacement("Ax") == "b");
