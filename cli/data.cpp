@@ -70,7 +70,8 @@ std::vector<fs::path> files_of(const fs::path& path) {
     if (const auto file = text::find_data_file(path, part))
       files.push_back(*file);
   GRAFT_CHECK(!files.empty(), ConfigError, "data: ", path.string(),
-              " has neither a train nor a valid nor a test file (.jsonl, .json or .txt)");
+              " has neither a train nor a valid nor a test file (.jsonl, .json or .txt); ",
+              text::data_files_text(path));
   return files;
 }
 

@@ -101,12 +101,18 @@ std::string heading(const text::DatasetReader& reader, const std::filesystem::pa
   return panel.text(terminal);
 }
 
-void print(const text::Sample& sample, const std::vector<Stretch>& stretches,
-           const Terminal& terminal) {
+/// Where a sample begins: a line, and in a record that was split the token.
+std::string place_text(const text::Sample& sample, const text::SampleOrigin& origin) {
+  const std::string line = concat("line ", sample.line);
+  return origin.tokens.first == 0 ? line
+                                  : concat(line, ", from token ", grouped(origin.tokens.first + 1));
+}
+
+void print(const text::Sample& sample, const std::string& place,
+           const std::vector<Stretch>& stretches, const Terminal& terminal) {
   std::cout << "\n"
-            << terminal.bold(concat("line ", sample.line)) << ": "
-            << counted(std::ssize(sample.input_ids), "token") << ", "
-            << grouped(text::count_trained_tokens(sample)) << " of them learnt\n\n"
+            << terminal.bold(place) << ": " << counted(std::ssize(sample.input_ids), "token")
+            << ", " << grouped(text::count_trained_tokens(sample)) << " of them learnt\n\n"
             << indented(text_of(stretches, terminal)) << "\n";
 }
 
@@ -130,7 +136,7 @@ ExitCode preview_data(const DataVerb& verb) {
     } else {
       if (count == 0)
         std::cout << heading(reader, file, terminal);
-      print(*sample, stretches, terminal);
+      print(*sample, place_text(*sample, reader.origin()), stretches, terminal);
     }
     ++count;
   }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace graft::text {
@@ -20,5 +21,9 @@ std::optional<std::filesystem::path> find_data_file(const std::filesystem::path&
 /// `path` itself, or its file of that part where it is a folder. Throws ConfigError where that has
 /// none.
 std::filesystem::path data_file(const std::filesystem::path& path, DataPart part);
+
+/// For messages about a folder that lacks a part: "it has a.json, b.txt", or that it has none of
+/// that kind.
+std::string data_files_text(const std::filesystem::path& folder);
 
 }  // namespace graft::text

@@ -82,6 +82,16 @@ TEST_CASE("data: docs/command.md shows what preview and stats print") {
   check_contains(stats.out, shown);
 }
 
+TEST_CASE("data preview: of a record that was split, each part says where it begins") {
+  const TemporaryFolder scratch;
+  write(scratch / "t.txt", "one two three four five\n<|end|>\nsix\n");
+  const CommandResult result =
+      run_graft(data_verb("preview", scratch / "t.txt", {"--max-seq-len", "4"}));
+  check_exit(result, 0);
+  check_contains(result.out, "line 1: 4 tokens, 3 of them learnt");
+  check_contains(result.out, "line 1, from token 4: ");
+}
+
 TEST_CASE("data preview: on a terminal what is learnt is green, not bracketed") {
   const TemporaryFolder scratch;
   write(scratch / "q.jsonl", questions);
@@ -184,7 +194,15 @@ TEST_CASE("data: wrong actions, folders and flags are refused with the nearest t
     check_contains(result.err, part);
   };
   refused(data_verb("prevew", scratch / "q.jsonl"), "did you mean 'preview'?");
-  refused(data_verb("stats", scratch.path()), "has neither a train nor a valid nor a test file");
+  refused(
+      data_verb("stats", scratch.path()),
+      "has neither a train nor a valid nor a test file (.jsonl, .json or .txt); it has q.jsonl; "
+      "give the file that is meant");
+  fs::create_directories(scratch / "none");
+  refused(data_verb("stats", scratch / "none"), "; it has no file of these kinds");
+  refused({"train", "--model", golden("models/gqa"), "--data", scratch.path(), "--out",
+           scratch / "out"},
+          "has no train.jsonl (nor .json or .txt); it has q.jsonl; give the file");
   refused(data_verb("stats", scratch / "q.jsonl", {"--columns", "prompt"}),
           "--columns is 'prompt'");
   refused(data_verb("stats", scratch / "q.jsonl", {"--columns", "prompt=questoin"}),
