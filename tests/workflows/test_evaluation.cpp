@@ -192,7 +192,7 @@ TEST_CASE("eval: exact match and the losses of tokens with an adapter and withou
   files.write("train.jsonl", Records{soup});
   check_exit(run_graft({"train", "--model", data("models/stories260k/hf"), "--data",
                         files / "train.jsonl", "--out", files / "a", "--max-steps", "40",
-                        "--learning-rate", "0.01", "--lr-schedule", "constant"}),
+                        "--learning-rate", "0.005", "--lr-schedule", "linear"}),
              0);
   const Arguments both = {"--adapter", files / "a", "--compare-base"};
   const Arguments first_sentence =
