@@ -6,12 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "graft/cli/adapter_folder.h"
 #include "graft/cli/commands.h"
 #include "graft/cli/flags.h"
 #include "graft/cli/model_flags.h"
 #include "graft/cli/run_folder.h"
 #include "graft/cli/terminal.h"
-#include "graft/io/folder_commit.h"
 #include "graft/io/json.h"
 #include "graft/peft/adapter_file.h"
 #include "graft/peft/combine_files.h"
@@ -111,12 +111,6 @@ void print(const CombineFlags& values, const std::vector<AdapterName>& adapters,
             << number_text(100 * share_of(*worst), 3) << "%)\n";
 }
 
-/// True for the files of an adapter.
-bool is_part_of_adapter(std::string_view name) {
-  return name == peft::adapter_config_name || name == peft::adapter_model_name ||
-         name == "adapter_model.bin" || name == "README.md";
-}
-
 void combine(const CombineFlags& values) {
   const std::vector<AdapterName> adapters = adapters_of(values.model);
   const peft::CombineOptions options = options_of(values);
@@ -127,13 +121,11 @@ void combine(const CombineFlags& values) {
     inputs.push_back(values.model.model);
   for (const AdapterName& adapter : adapters)
     inputs.push_back(adapter.folder);
-  check_out_folder(values.out, policy, inputs);
-  const RunFolder folder(values.out, policy);
-  io::FilesCommit commit(folder.path());
-  const peft::CombineReport report =
-      values.model.model.empty() ? combine_files(adapters, options, commit.path())
-                                 : combine_on_model(values, adapters, options, commit.path());
-  commit.commit(peft::adapter_config_name, is_part_of_adapter);
+  peft::CombineReport report;
+  write_adapter_folder({values.out, policy, inputs}, [&](const fs::path& folder) {
+    report = values.model.model.empty() ? combine_files(adapters, options, folder)
+                                        : combine_on_model(values, adapters, options, folder);
+  });
   print(values, adapters, report);
 }
 

@@ -23,7 +23,7 @@ constexpr std::array all_verbs = {
     Verb{"merge", "write a model with adapters in its weights", run_merge},
     Verb{"combine", "make one adapter of several", run_combine},
     Verb{"quantize", "write a model in 4 bits, as bitsandbytes stores it", run_quantize},
-    Verb{"convert", "write a Hugging Face folder from a GGUF file", run_convert},
+    Verb{"convert", "bring models and adapters into GGUF's form, and back", run_convert},
     Verb{"inspect", "say what a model, adapter, data set or checkpoint holds", run_inspect},
     Verb{"doctor", "check what this build and this machine can do", run_doctor},
 };

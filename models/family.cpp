@@ -115,17 +115,22 @@ constexpr std::array family_table{
            .gguf_architecture = "llama",
            .gguf_interleaves_rotary = true,
            .read_gguf = read_gguf_llama,
+           .write_gguf = write_gguf_common,
            .read = read_llama,
            .write = write_llama},
     Family{.model_type = "qwen2",
            .architecture = "Qwen2ForCausalLM",
            .gguf_architecture = "qwen2",
            .read_gguf = read_gguf_qwen2,
+           .write_gguf = write_gguf_common,
            .defaults = {.max_positions = 32768, .kv_heads = 32},
            .read = read_qwen2,
            .write = write_qwen2},
     Family{.model_type = "mistral",
            .architecture = "MistralForCausalLM",
+           .gguf_architecture = "llama",  // read as Llama
+           .gguf_interleaves_rotary = true,
+           .write_gguf = write_gguf_common,
            .defaults = {.max_positions = 131072, .kv_heads = 8},
            .read = read_mistral,
            .write = write_mistral},
@@ -134,6 +139,7 @@ constexpr std::array family_table{
            .gguf_architecture = "qwen3",
            .gguf_names = gguf_qk_norm_names,
            .read_gguf = read_gguf_qwen3,
+           .write_gguf = write_gguf_common,
            .design = {.qk_norm = nn::QueryKeyNorm::head},
            .defaults = {.max_positions = 32768, .kv_heads = 32, .head_dim = 128},
            .read = read_qwen3,
@@ -143,6 +149,7 @@ constexpr std::array family_table{
            .gguf_architecture = "gpt2",
            .gguf_names = gguf_gpt2_names,
            .read_gguf = read_gguf_gpt2,
+           .write_gguf = write_gguf_gpt2,
            .make = make_gpt2,
            .read = read_gpt2,
            .write = write_gpt2},
@@ -151,6 +158,7 @@ constexpr std::array family_table{
            .gguf_architecture = "phi3",
            .gguf_names = gguf_phi3_names,
            .read_gguf = read_gguf_phi3,
+           .write_gguf = write_gguf_phi3,
            .design = {.fused = true, .renews_cache = true},
            .defaults = {.max_positions = 4096, .norm_eps = 1e-5},
            .read = read_phi3,
@@ -161,6 +169,7 @@ constexpr std::array family_table{
            .gguf_architecture = "gemma3",
            .gguf_names = gguf_gemma3_names,
            .read_gguf = read_gguf_gemma3,
+           .write_gguf = write_gguf_gemma3,
            .design = {.qk_norm = nn::QueryKeyNorm::head,
                       .norms = nn::NormPlacement::both,
                       .norm_offset = 1},
@@ -173,25 +182,27 @@ constexpr std::array family_table{
            .gguf_architecture = "olmo2",
            .gguf_names = gguf_olmo2_names,
            .read_gguf = read_gguf_olmo2,
+           .write_gguf = write_gguf_common,
            .design = {.qk_norm = nn::QueryKeyNorm::projection, .norms = nn::NormPlacement::after},
            .defaults = {.norm_eps = 1e-5},
            .read = read_olmo2,
            .write = write_olmo2},
 };
 
-/// "LlamaForCausalLM, …".
-std::string listed(std::string_view Family::*member) {
-  std::string list;
-  for (const Family& family : family_table) {
-    if (!(family.*member).empty())
-      list += (list.empty() ? "" : ", ") + std::string(family.*member);
-  }
-  return list;
-}
-
+/// The first one of that name; nullptr where there is none.
 const Family* find(std::string_view Family::*member, std::string_view name) {
   const auto it = std::ranges::find(family_table, name, member);
   return it == family_table.end() || name.empty() ? nullptr : &*it;
+}
+
+/// "LlamaForCausalLM, …", each once.
+std::string listed(std::string_view Family::*member) {
+  std::string list;
+  for (const Family& family : family_table) {
+    if (&family == find(member, family.*member))
+      list += (list.empty() ? "" : ", ") + std::string(family.*member);
+  }
+  return list;
 }
 
 }  // namespace

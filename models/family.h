@@ -12,6 +12,7 @@
 
 #include "graft/io/json.h"
 #include "graft/models/decoder_config.h"
+#include "graft/models/gguf_keys.h"
 #include "graft/models/gguf_metadata.h"
 #include "graft/models/gguf_names.h"
 
@@ -59,6 +60,8 @@ struct Family {
   std::span<const GgufName> gguf_names{};
   /// Reads the metadata of a GGUF file but for the token ids, the vocabulary and the head.
   void (*read_gguf)(const GgufMetadata& metadata, DecoderConfig& config) = nullptr;
+  /// Writes that, and the vocabulary's size.
+  void (*write_gguf)(const DecoderConfig& config, GgufKeys& keys) = nullptr;
   Design design{};
   ConfigDefaults defaults{};
   KeyNames keys{};

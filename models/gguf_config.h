@@ -3,6 +3,7 @@
 
 #include "graft/io/gguf_model.h"
 #include "graft/models/decoder_config.h"
+#include "graft/models/gguf_keys.h"
 #include "graft/models/gguf_metadata.h"
 
 namespace graft::models {
@@ -20,5 +21,11 @@ void read_gguf_gpt2(const GgufMetadata& metadata, DecoderConfig& config);
 void read_gguf_phi3(const GgufMetadata& metadata, DecoderConfig& config);
 void read_gguf_gemma3(const GgufMetadata& metadata, DecoderConfig& config);
 void read_gguf_olmo2(const GgufMetadata& metadata, DecoderConfig& config);
+
+// The same in the other direction, as add_gguf_metadata says.
+void write_gguf_common(const DecoderConfig& config, GgufKeys& keys);
+void write_gguf_gpt2(const DecoderConfig& config, GgufKeys& keys);
+void write_gguf_phi3(const DecoderConfig& config, GgufKeys& keys);
+void write_gguf_gemma3(const DecoderConfig& config, GgufKeys& keys);
 
 }  // namespace graft::models

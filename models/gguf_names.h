@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,5 +46,9 @@ inline constexpr std::array<GgufName, 9> gguf_gpt2_names{
 /// "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight", by the family's `own` names
 /// and else by Llama's; other names as they are.
 std::string hugging_face_name(std::string_view name, std::span<const GgufName> own);
+
+/// The way back: "model.layers.3.self_attn.q_proj.weight" -> "blk.3.attn_q.weight". Nothing for
+/// names that GGUF files have no word for.
+std::optional<std::string> gguf_name(std::string_view name, std::span<const GgufName> own);
 
 }  // namespace graft::models

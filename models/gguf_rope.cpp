@@ -159,7 +159,82 @@ void read_scaling(const GgufMetadata& metadata, RopeConfig& rope) {
   }
 }
 
+Tensor table_of(const std::vector<double>& factors) {
+  return Tensor::from(factors, {static_cast<int64_t>(factors.size())}).to(DType::f32);
+}
+
+void write_yarn(const RopeConfig& rope, GgufKeys& keys) {
+  const RopeConfig usual;
+  GRAFT_CHECK(rope.truncate, ConfigError,
+              "gguf: yarn with truncate = false cannot be said in a GGUF file");
+  keys.text("rope.scaling.type", "yarn");
+  keys.number("rope.scaling.factor",
+              rope.factor.value_or(static_cast<double>(rope.max_positions) /
+                                   static_cast<double>(rope.original_positions)));
+  keys.size("rope.scaling.original_context_length", rope.original_positions);
+  if (rope.attention_factor || rope.mscale || rope.mscale_all_dim)
+    keys.number("rope.scaling.yarn_attn_factor", nn::Rotary(rope).attention_factor());
+  if (rope.beta_fast != usual.beta_fast)
+    keys.number("rope.scaling.yarn_beta_fast", rope.beta_fast);
+  if (rope.beta_slow != usual.beta_slow)
+    keys.number("rope.scaling.yarn_beta_slow", rope.beta_slow);
+}
+
+bool same_angles(const RopeConfig& a, const RopeConfig& b) {
+  // Tables of factors are f32, and the reader takes settings that give them within this.
+  constexpr double tolerance = 1e-5;
+  const auto near = [](double x, double y) { return std::abs(x - y) <= tolerance * std::abs(y); };
+  const nn::Rotary one(a), other(b);
+  if (a.dim != b.dim || !near(one.attention_factor(), other.attention_factor()))
+    return false;
+  return std::ranges::all_of(std::array{int64_t{1}, a.max_positions}, [&](int64_t length) {
+    return std::ranges::equal(one.frequencies(length), other.frequencies(length), near);
+  });
+}
+
 }  // namespace
+
+void write_gguf_rope(const RopeConfig& rope, GgufKeys& keys) {
+  keys.size("rope.dimension_count", rope.dim);
+  keys.number("rope.freq_base", rope.theta);
+  switch (rope.kind) {
+    case RopeKind::standard:
+      break;
+    case RopeKind::dynamic:
+      throw ConfigError("gguf: rotary scaling of the kind dynamic cannot be said in a GGUF file");
+    case RopeKind::linear:
+      keys.text("rope.scaling.type", "linear");
+      keys.number("rope.scaling.factor", rope.factor.value());
+      break;
+    case RopeKind::llama3:
+      keys.size("rope.scaling.original_context_length", rope.original_positions);
+      break;
+    case RopeKind::yarn:
+      write_yarn(rope, keys);
+      break;
+    case RopeKind::longrope:
+      keys.text("rope.scaling.type", "longrope");
+      keys.size("rope.scaling.original_context_length", rope.original_positions);
+      keys.number("rope.scaling.attn_factor", nn::Rotary(rope).attention_factor());
+      break;
+  }
+}
+
+std::vector<std::pair<std::string, Tensor>> gguf_rope_tables(const DecoderConfig& config) {
+  if (config.ropes.empty())
+    return {};
+  const RopeConfig& rope = config.ropes[0];
+  if (rope.kind == RopeKind::llama3)
+    return {{std::string(llama3_table), table_of(factors_of(rope))}};
+  if (rope.kind == RopeKind::longrope)
+    return {{std::string(long_table), table_of(rope.long_factor)},
+            {std::string(short_table), table_of(rope.short_factor)}};
+  return {};
+}
+
+bool same_rotation(const std::vector<RopeConfig>& a, const std::vector<RopeConfig>& b) {
+  return std::ranges::equal(a, b, same_angles);
+}
 
 bool is_gguf_rope_table(std::string_view tensor) {
   return tensor == llama3_table || tensor == long_table || tensor == short_table;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "graft/models/family.h"
 #include "graft/models/gguf_names.h"
 #include "graft/models/gguf_rope.h"
+#include "graft/models/gguf_rows.h"
 #include "graft/quant/gguf_blocks.h"
 
 namespace graft::models {
@@ -31,32 +31,10 @@ Tensor without_offset(const Tensor& weight, double offset) {
   return result;
 }
 
-/// Undoes the interleaving of each head's rows: the file has row i of the first half and row i of
-/// the second next to each other. x (heads · D, …) f32.
-Tensor deinterleaved(const Tensor& x, int64_t heads) {
-  Tensor result = Tensor::empty(x.shape(), x.dtype());
-  const int64_t head_dim = x.dim(0) / heads;
-  const int64_t width = x.dim(0) == 0 ? 0 : x.numel() / x.dim(0);
-  const float* from = x.data<float>();
-  float* to = result.data<float>();
-  for (int64_t row = 0; row < x.dim(0); ++row) {
-    const int64_t head = row / head_dim;
-    const int64_t half = row % head_dim / (head_dim / 2);
-    const int64_t i = row % (head_dim / 2);
-    const int64_t source = head * head_dim + 2 * i + half;
-    std::memcpy(to + row * width, from + source * width,
-                static_cast<size_t>(width) * sizeof(float));
-  }
-  return result;
-}
-
 }  // namespace
 
 GgufSource::GgufSource(std::shared_ptr<const io::GgufModel> model, const DecoderConfig& config)
-    : model_(std::move(model)),
-      q_heads_(config.family->gguf_interleaves_rotary ? config.heads : 0),
-      k_heads_(config.family->gguf_interleaves_rotary ? config.kv_heads : 0),
-      norm_offset_(config.family->design.norm_offset) {
+    : model_(std::move(model)), heads_(config), norm_offset_(config.family->design.norm_offset) {
   for (const io::GgufPlace& place : model_->tensors()) {
     const std::string& name = place.tensor->name;
     if (!config.ropes.empty() && is_gguf_rope_table(name))
@@ -100,12 +78,6 @@ io::TensorInfo GgufSource::info(std::string_view name) const {
   return {DType::f32, is_transposed(name) && shape.rank() == 2 ? Shape{shape[1], shape[0]} : shape};
 }
 
-int64_t GgufSource::interleaved_heads(std::string_view name) const {
-  if (name.find(".self_attn.q_proj.") != std::string_view::npos)
-    return q_heads_;
-  return name.find(".self_attn.k_proj.") != std::string_view::npos ? k_heads_ : 0;
-}
-
 Tensor GgufSource::load(std::string_view name) const {
   info(name);  // refuses what cannot be decoded
   const auto& [tensor, file] = find(name);
@@ -114,7 +86,7 @@ Tensor GgufSource::load(std::string_view name) const {
     return numbers.transpose(0, 1);
   if (norm_offset_ != 0 && name.ends_with("norm.weight"))
     return without_offset(numbers, norm_offset_);
-  const int64_t heads = interleaved_heads(name);
+  const int64_t heads = heads_.interleaved_in(name);
   if (heads == 0)
     return numbers;
   if (numbers.rank() == 0 || numbers.dim(0) % (2 * heads) != 0)

@@ -10,6 +10,7 @@
 #include "graft/io/gguf_model.h"
 #include "graft/io/tensor_source.h"
 #include "graft/models/decoder_config.h"
+#include "graft/models/gguf_rows.h"
 
 namespace graft::models {
 
@@ -29,11 +30,9 @@ class GgufSource final : public io::TensorSource {
 
  private:
   const io::GgufPlace& find(std::string_view name) const;
-  /// Heads whose rows the file holds interleaved; 0 where a tensor's rows stand as they are.
-  int64_t interleaved_heads(std::string_view name) const;
 
   std::shared_ptr<const io::GgufModel> model_;
-  int64_t q_heads_, k_heads_;
+  GgufHeads heads_;
   double norm_offset_;
   std::map<std::string, io::GgufPlace, std::less<>> tensors_;
 };

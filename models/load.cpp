@@ -12,6 +12,7 @@
 #include "graft/models/family.h"
 #include "graft/models/gguf_config.h"
 #include "graft/models/gguf_source.h"
+#include "graft/models/load_empty.h"
 #include "graft/models/weights.h"
 
 namespace graft::models {
@@ -198,6 +199,11 @@ std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& opti
     };
   load_tensors(*model, *checkpoint.tensors, weights);
   return model;
+}
+
+std::unique_ptr<nn::CausalLM> load_without_numbers(const fs::path& path) {
+  Checkpoint checkpoint = open_surveyed(path);
+  return make(checkpoint, path, LoadOptions().dtype);
 }
 
 Description describe(const fs::path& path) {

@@ -50,6 +50,11 @@ nn::ModelInfo info_of(const DecoderConfig& config, std::string name_or_path, DTy
           .config_json = to_config_json(config)};
 }
 
+DecoderConfig config_of(const nn::ModelInfo& info) {
+  const io::Json json = io::parse_json(info.config_json, info.name_or_path);
+  return read_decoder_config(io::JsonObject(json, info.name_or_path));
+}
+
 nn::ModelInfo untied(nn::ModelInfo info) {
   io::Json config = io::parse_json(info.config_json, "config.json");
   config["tie_word_embeddings"] = false;

@@ -10,7 +10,10 @@ namespace graft::models {
 
 nn::ModelInfo info_of(const DecoderConfig& config, std::string name_or_path, DType dtype);
 
-/// The same for a model whose head has come to have a matrix of its own.
+/// Back from there.
+DecoderConfig config_of(const nn::ModelInfo& info);
+
+/// What is known of a model whose head has come to have a matrix of its own.
 nn::ModelInfo untied(nn::ModelInfo info);
 
 }  // namespace graft::models

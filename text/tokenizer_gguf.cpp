@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/io/json.h"
+#include "graft/text/gguf_words.h"
 #include "graft/text/scored_merges.h"
-#include "graft/text/split_patterns.h"
 #include "graft/text/tokenizer_definition.h"
 #include "graft/text/unicode.h"
 
@@ -13,57 +13,6 @@ namespace graft::text {
 namespace {
 
 using io::Json;
-
-// Values of tokenizer.ggml.token_type.
-enum class TokenType : int64_t { normal = 1, unknown, control, user_defined, unused, byte };
-
-/// In place of a pattern: each digit apart.
-constexpr std::string_view digits = "digits";
-
-/// How a byte-level tokenizer cuts its text, by the names of tokenizer.ggml.pre.
-struct BytePre {
-  std::string_view name;
-  /// Patterns whose matches are cut out, one after the other.
-  std::array<std::string_view, 5> cuts = {};
-  /// Whether what is left is cut into the words of GPT-2.
-  bool words = true;
-  bool nfc = false;
-  // What the format leaves to the name:
-  bool ignore_merges = false;
-  bool add_bos = false;
-};
-
-// Llama 3's name was spelled in three ways.
-constexpr BytePre llama3(std::string_view name) {
-  return {.name = name,
-          .cuts = {llama3_pattern},
-          .words = false,
-          .ignore_merges = true,
-          .add_bos = true};
-}
-
-constexpr std::array known_pres = {
-    BytePre{.name = "gpt-2"},
-    BytePre{.name = "phi-2"},
-    BytePre{.name = "olmo", .nfc = true},
-    BytePre{.name = "smollm", .cuts = {digits}},
-    BytePre{.name = "starcoder", .cuts = {digits}},
-    BytePre{.name = "deepseek-coder",
-            .cuts = {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", digits},
-            .words = false},
-    llama3("llama-bpe"),
-    llama3("llama3"),
-    llama3("llama-v3"),
-    BytePre{.name = "dbrx", .cuts = {llama3_pattern}, .words = false},
-    BytePre{.name = "qwen2", .cuts = {qwen2_pattern}, .words = false, .nfc = true},
-    BytePre{.name = "deepseek-r1-qwen", .cuts = {qwen2_pattern}, .words = false, .nfc = true},
-    BytePre{.name = "gpt-4o", .cuts = {gpt4o_pattern}, .words = false},
-    BytePre{.name = "tekken",
-            .cuts = {tekken_pattern},
-            .words = false,
-            .ignore_merges = true,
-            .add_bos = true},
-};
 
 /// What tokenizer.ggml.model says of tokenizers that are none of ours.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> other_models = {
@@ -93,7 +42,7 @@ class GgufTokenizerReader {
  private:
   FormatError wrong(std::string_view what) const { return {file_.path(), -1, what}; }
   FormatError unknown_model(std::string_view model) const;
-  TokenType type_of(size_t id) const { return static_cast<TokenType>(types_[id]); }
+  GgufTokenType type_of(size_t id) const { return static_cast<GgufTokenType>(types_[id]); }
 
   void read_tokens();
   void read_special_tokens();
@@ -125,7 +74,7 @@ void GgufTokenizerReader::read_tokens() {
   tokens_ = file_.text_views("tokenizer.ggml.tokens");
   types_ = file_.has("tokenizer.ggml.token_type")
                ? file_.integers("tokenizer.ggml.token_type", {.min = 1, .max = 6})
-               : std::vector(tokens_.size(), static_cast<int64_t>(TokenType::normal));
+               : std::vector(tokens_.size(), static_cast<int64_t>(GgufTokenType::normal));
   if (types_.size() != tokens_.size())
     throw wrong(concat("tokenizer.ggml.token_type has ", types_.size(), " elements for ",
                        tokens_.size(), " tokens"));
@@ -135,11 +84,12 @@ void GgufTokenizerReader::read_tokens() {
       throw wrong(concat("token ", id, " of tokenizer.ggml.tokens is not UTF-8 of at most ",
                          max_piece_bytes, " bytes"));
     definition_.vocabulary.emplace_back(token, static_cast<int64_t>(id));
-    const TokenType type = type_of(id);
-    if (type == TokenType::control || type == TokenType::user_defined || type == TokenType::unknown)
+    const GgufTokenType type = type_of(id);
+    if (type == GgufTokenType::control || type == GgufTokenType::user_defined ||
+        type == GgufTokenType::unknown)
       definition_.added_tokens.push_back({.content = std::string(token),
                                           .id = static_cast<int64_t>(id),
-                                          .special = type != TokenType::user_defined});
+                                          .special = type != GgufTokenType::user_defined});
   }
 }
 
@@ -205,14 +155,10 @@ void GgufTokenizerReader::set_frame(bool add_bos, bool add_eos) {
 
 void GgufTokenizerReader::read_byte_level() {
   const std::string name = file_.text("tokenizer.ggml.pre");
-  const auto* pre = std::ranges::find(known_pres, name, &BytePre::name);
-  if (pre == known_pres.end()) {
-    std::string names;
-    for (const BytePre& known : known_pres)
-      names += concat(names.empty() ? "" : ", ", known.name);
-    throw wrong(concat("tokenizer.ggml.pre is '", name, "', expected one of ", names,
+  const auto pre = std::ranges::find(gguf_pres(), name, &GgufPre::name);
+  if (pre == gguf_pres().end())
+    throw wrong(concat("tokenizer.ggml.pre is '", name, "', expected one of ", gguf_pre_names(),
                        "; convert the model's Hugging Face folder instead"));
-  }
   for (const std::string_view merge : file_.text_views("tokenizer.ggml.merges")) {
     const size_t space = merge.find(' ');
     if (space == std::string_view::npos)
@@ -222,25 +168,11 @@ void GgufTokenizerReader::read_byte_level() {
   }
   definition_.options.ignore_merges = pre->ignore_merges;
 
-  Json stages = Json::array();
-  for (const std::string_view cut : pre->cuts) {
-    if (cut == digits)
-      stages.push_back({{"type", "Digits"}, {"individual_digits", true}});
-    else if (!cut.empty())
-      stages.push_back({{"type", "Split"},
-                        {"pattern", {{"Regex", cut}}},
-                        {"behavior", "Isolated"},
-                        {"invert", false}});
-  }
-  Json byte_level{{"type", "ByteLevel"},
-                  {"add_prefix_space", file_.boolean_or("tokenizer.ggml.add_space_prefix", false)},
-                  {"trim_offsets", true},
-                  {"use_regex", pre->words}};
-  stages.push_back(byte_level);
+  const Json stages = stages_of(*pre, file_.boolean_or("tokenizer.ggml.add_space_prefix", false));
   if (pre->nfc)
     pipeline_["normalizer"] = {{"type", "NFC"}};
   pipeline_["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", stages}};
-  pipeline_["decoder"] = byte_level;
+  pipeline_["decoder"] = stages.back();
   set_frame(pre->add_bos, false);
 }
 
@@ -262,7 +194,7 @@ void GgufTokenizerReader::read_sentencepiece() {
   if (unk != settings_.special_tokens.end())
     options.unk_token = unk->second;
   options.byte_fallback =
-      std::ranges::find(types_, static_cast<int64_t>(TokenType::byte)) != types_.end();
+      std::ranges::find(types_, static_cast<int64_t>(GgufTokenType::byte)) != types_.end();
 
   const Json space_to_mark{{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}};
   const Json mark_to_space{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}};

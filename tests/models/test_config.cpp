@@ -140,7 +140,8 @@ TEST_CASE("families: every row of the table is whole and found by each of its na
     CHECK((family.read != nullptr));
     CHECK((family.write != nullptr));
     if (!family.gguf_architecture.empty())
-      CHECK(&family_of_gguf("x.gguf", family.gguf_architecture) == &family);
+      CHECK(family_of_gguf("x.gguf", family.gguf_architecture).model_type ==
+            (family.model_type == "mistral" ? "llama" : family.model_type));
     const io::Json json = {{"model_type", family.model_type}};
     CHECK(&family_of(io::JsonObject(json, "config.json")) == &family);
   }

@@ -167,6 +167,78 @@ TEST_CASE("convert: what a killed process left does not stand in the way") {
   CHECK(snapshot(out).size() == 4);
 }
 
+TEST_CASE("convert: a folder becomes a GGUF file with the same logits, tokens and template") {
+  const TemporaryFolder scratch;
+  check_exit(run_graft(convert(scratch)), 0);
+  const fs::path folder = scratch / "new/model", file = scratch / "again.gguf";
+  put_bytes(folder / "chat_template.jinja", "{{ messages[0].content }}");
+  check_exit(run_graft({"convert", "--from", folder, "--out", file}), 0);
+  const fs::path ids = ids_file(scratch), a = scratch / "a.safetensors",
+                 b = scratch / "b.safetensors";
+  check_exit(run_graft(logits(folder, ids, a)), 0);
+  check_exit(run_graft(logits(file, ids, b)), 0);
+  CHECK(content_of(a) == content_of(b));
+  check_exit(run_graft({"convert", "--from", file, "--out", scratch / "third"}), 0);
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"}) {
+    CAPTURE(name);
+    CHECK(content_of(scratch / "third" / name) == content_of(folder / name));
+  }
+  check_contains(content_of(scratch / "third/tokenizer_config.json"), "messages[0].content");
+}
+
+TEST_CASE("convert: quantised GGUF files are read, and are smaller") {
+  const TemporaryFolder scratch;
+  const fs::path ids = ids_file(scratch);
+  uintmax_t larger = fs::file_size(tiny_gguf(scratch));
+  for (const char* dtype : {"bf16", "q8_0", "q4_0"}) {
+    CAPTURE(dtype);
+    const fs::path out = scratch / (std::string(dtype) + ".gguf");
+    const CommandResult result = run_graft({"convert", "--from", scratch / "model.gguf", "--to",
+                                            "gguf", "--dtype", dtype, "--out", out, "--json"});
+    check_exit(result, 0);
+    CHECK(json_of(result)["warnings"].empty());
+    CHECK(fs::file_size(out) < larger);
+    larger = fs::file_size(out);
+    check_exit(run_graft(logits(out, ids, scratch / "a.safetensors")), 0);
+  }
+}
+
+TEST_CASE("convert: a GGUF file appears whole, and replaces another with --overwrite only") {
+  const TemporaryFolder scratch;
+  const fs::path model = tiny_gguf(scratch), out = scratch / "out.gguf";
+  const Arguments arguments = {"convert", "--from", model, "--to", "gguf", "--out", out};
+  const auto before = snapshot(scratch.path());
+  const CommandResult full = run_graft(arguments, small_disk);
+  check_exit(full, 4);
+  check_contains(full.err, "out.gguf: file larger than this process may write");
+  CHECK(snapshot(scratch.path()) == before);
+  check_exit(run_graft(arguments), 0);
+  const CommandResult there = run_graft(arguments);
+  check_exit(there, 2);
+  check_contains(there.err, "is there already; give --overwrite");
+  check_exit(run_graft(joined(arguments, {"--overwrite"})), 0);
+  const CommandResult onto_itself =
+      run_graft({"convert", "--from", model, "--to", "gguf", "--out", model, "--overwrite"});
+  check_exit(onto_itself, 2);
+  check_contains(onto_itself.err, "which is an input");
+}
+
+TEST_CASE("convert: a model without a tokenizer, and settings that only adapters have") {
+  const TemporaryFolder scratch;
+  const fs::path out = scratch / "out.gguf";
+  const CommandResult result = run_graft({"convert", "--from", golden("models/odd"), "--out", out});
+  check_exit(result, 0);
+  check_contains(result.err, "the model has no tokenizer, and so has the file");
+  const CommandResult refused = run_graft({"convert", "--from", golden("models/odd"), "--model",
+                                           golden("models/odd"), "--out", scratch / "b.gguf"});
+  check_exit(refused, 2);
+  check_contains(refused.err, "--model is for adapters");
+  const CommandResult wide = run_graft({"convert", "--from", golden("models/odd"), "--to", "hf",
+                                        "--dtype", "q8_0", "--out", scratch / "hf"});
+  check_exit(wide, 2);
+  check_contains(wide.err, "only models in GGUF files have");
+}
+
 TEST_CASE("logits: on a full disk the older file stays, and the exit code is 4") {
   const TemporaryFolder scratch;
   const fs::path model = tiny_gguf(scratch), out = scratch / "out.safetensors";
