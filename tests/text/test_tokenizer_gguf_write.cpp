@@ -103,7 +103,11 @@ TEST_CASE("add_gguf_tokenizer: tokenizers that the format has no words for are r
   json["normalizer"] = {{"type", "Lowercase"}};
   check_contains(refusal(json, size), "its normalizer is {\"type\":\"Lowercase\"}");
   json["normalizer"] = {{"type", "NFC"}};
-  check_contains(refusal(json, size), "it cuts its text as gpt-2, but has the normal form NFC");
+  json["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers", io::Json::array({{{"type", "Digits"}, {"individual_digits", true}},
+                                         {{"type", "ByteLevel"}, {"add_prefix_space", false}}})}};
+  check_contains(refusal(json, size), "it cuts its text as starcoder, but has the normal form NFC");
 }
 
 TEST_CASE("add_gguf_tokenizer: what the format passes over is said") {
