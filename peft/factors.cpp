@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graft/tensor/columns.h"
 #include "graft/tensor/copy.h"
 #include "graft/tensor/error.h"
 #include "graft/tensor/linalg.h"
@@ -15,24 +16,12 @@ namespace {
 constexpr int64_t oversampling = 16;
 constexpr int64_t passes = 4;
 
-/// u · diag(s), in s's dtype.
-Tensor scaled_columns(const Tensor& u, const Tensor& s) {
-  Tensor scaled = u.clone();
-  const auto values = s.span<double>();
-  double* element = scaled.data<double>();
-  for (int64_t row = 0; row < u.dim(0); ++row) {
-    for (const double value : values)
-      *element++ *= value;
-  }
-  return scaled;
-}
-
 /// The first `rank` of the singular values, in f64, as factors in `dtype`, padded where there are
 /// fewer; of the matrix that has this energy, of which not all values need be there.
 Approximation approximation(const ops::Svd& svd, int64_t rank, double energy, DType dtype) {
   const int64_t found = svd.s.numel();
   const int64_t kept = std::min(rank, found);
-  const Tensor b = scaled_columns(svd.u.slice(1, 0, kept), svd.s.slice(0, 0, kept).contiguous());
+  const Tensor b = ops::scale_columns(svd.u.slice(1, 0, kept), svd.s.slice(0, 0, kept));
   const double not_found = std::max(0.0, energy - ops::sum_of_squares(svd.s));
   return {.factors = padded({.a = svd.vt.slice(0, 0, kept).to(dtype), .b = b.to(dtype)}, rank),
           .energy = energy,
