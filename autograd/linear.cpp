@@ -95,11 +95,13 @@ Tensor input_gradient(const Tensor& dy, const W& w, const std::vector<SavedTerm>
   Tensor dx = ops::linear_backward(dy, w, side_by_side(fused_g, 1), side_by_side(fused_a, 0));
   for (const size_t i : apart) {
     const SavedTerm& term = terms[i];
-    Tensor through = Tensor::zeros(dx.shape(), dx.dtype(), dx.device());
-    if (term.rows.defined())
+    Tensor through;
+    if (term.rows.defined()) {
+      through = Tensor::zeros(dx.shape(), dx.dtype(), dx.device());
       add_at_rows(through, gs[i], term.a, term.rows);
-    else
+    } else {
       through = ops::matmul(gs[i], term.a, 1, dx.dtype()).view(dx.shape());
+    }
     ops::add_(dx, ops::dropout(through, term.dropout));
   }
   return dx;
