@@ -82,7 +82,7 @@ Chat::Chat(const Tokenizer& tokenizer, const Json& variables)
     if (name == usual || name == with_tools)
       templates_.emplace(
           name, ChatTemplate(source, concat(name == usual ? "" : name + " ", "chat template of ",
-                                            tokenizer.source())));
+                                            tokenizer.chat_template_source())));
   if (!templates_.empty())
     return;
   std::string names;

@@ -90,6 +90,8 @@ class Tokenizer {
   static constexpr const char* chat_template_folder = "additional_chat_templates";
   /// Sources of the chat templates by name; the usual one is "default".
   const std::map<std::string, std::string>& chat_templates() const;
+  /// Where they were read from, for messages.
+  const std::string& chat_template_source() const;
 
   /// Takes one of its chat templates by name, or the one in a file, for all conversations: it alone
   /// stays, as "default", and the token that ends its turns is one of stop_ids. To be called before

@@ -59,8 +59,9 @@ struct Tokenizer::Parts {
   AddedTokenFinder normalized_tokens;  // looked for in the normalised text
   int64_t id_limit = 0;
   std::vector<int64_t> stop_ids;  // ascending
-  /// The chat template was chosen, which the tokenizer's files do not say.
-  bool chat_template_chosen = false;
+  /// Where the chat template that was chosen comes from; empty where none was. The tokenizer's
+  /// files do not say it.
+  std::string chosen_template_source;
 
  private:
   void add_tokens(const std::vector<AddedToken>& tokens);

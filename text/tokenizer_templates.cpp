@@ -25,18 +25,23 @@ void Tokenizer::choose_chat_template(const std::string& name_or_file) {
   GRAFT_CHECK(named != templates.end() || fs::is_regular_file(name_or_file), ConfigError,
               "chat template: '", name_or_file, "' is neither a file nor one of ", source(), " (",
               names_of(templates), ")");
-  std::string chosen = named != templates.end()
-                           ? named->second
-                           : io::read_file(name_or_file, max_chat_template_bytes);
+  const bool is_file = named == templates.end();
+  std::string chosen =
+      is_file ? io::read_file(name_or_file, max_chat_template_bytes) : named->second;
   templates = {{"default", std::move(chosen)}};
-  parts_->chat_template_chosen = true;
+  parts_->chosen_template_source = is_file ? name_or_file : source();
   parts_->add_stop_id(end_of_turn(*this, templates.at("default")));
+}
+
+const std::string& Tokenizer::chat_template_source() const {
+  const std::string& chosen = parts_->chosen_template_source;
+  return chosen.empty() ? source() : chosen;
 }
 
 /// Those in a folder of their own, or the one that was chosen. The others stand in the files that
 /// are copied.
 void Tokenizer::save_chat_templates(const fs::path& folder) const {
-  if (parts_->chat_template_chosen) {
+  if (!parts_->chosen_template_source.empty()) {
     io::write_file_atomically(folder / "chat_template.jinja", chat_templates().at("default"));
     return;
   }

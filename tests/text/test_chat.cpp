@@ -128,6 +128,19 @@ TEST_CASE("chat: a template can be chosen by name or from a file, and is saved")
                  "'nothing' is neither a file nor one of ");
 }
 
+TEST_CASE("chat: what is wrong with a chosen template is said of the file that it is in") {
+  const test::TemporaryFolder folder;
+  write_small_tokenizer(folder, "{{ wrong");
+  const auto refusal = [](const Tokenizer& tokenizer) {
+    return test::message_of<FormatError>([&] { const Chat chat(tokenizer); });
+  };
+  Tokenizer tokenizer = Tokenizer::load(folder.path());
+  check_contains(refusal(tokenizer), "chat template of " + tokenizer.source());
+  write_text(folder / "mine.jinja", "{{ wrong too");
+  tokenizer.choose_chat_template((folder / "mine.jinja").string());
+  check_contains(refusal(tokenizer), "chat template of " + (folder / "mine.jinja").string());
+}
+
 TEST_CASE("chat: a chosen template, and those in a folder, are saved with the tokenizer") {
   const test::TemporaryFolder from, to, chosen;
   write_small_tokenizer(from, "in the config");
