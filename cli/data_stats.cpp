@@ -6,7 +6,7 @@
 #include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
+#include <vector>
 
 #include "graft/cli/terminal.h"
 #include "graft/io/checksum.h"
@@ -43,8 +43,9 @@ int64_t percentile(const std::vector<int64_t>& ascending, double percent) {
   return ascending[std::clamp<size_t>(rank, 1, ascending.size()) - 1];
 }
 
+/// `training`: the checksums of the first file, ascending; the first file fills them in.
 FileStats stats_of(const DataVerb& verb, const std::filesystem::path& path,
-                   std::unordered_set<uint64_t>& training, bool is_first) {
+                   std::vector<uint64_t>& training, bool is_first) {
   DataFlags flags = verb.values.data;
   flags.path = path.string();
   const auto file = read_samples(flags, verb.tokenizer, verb.vocab_size, text::DataPart::train);
@@ -67,14 +68,19 @@ FileStats stats_of(const DataVerb& verb, const std::filesystem::path& path,
   options.row_tokens = verb.values.packing ? flags.max_seq_len : 0;
   result.rows = train::rows_of(*file, options).size();
   result.steps = train::total_steps(options, result.rows);
-  std::unordered_set<uint64_t> seen;
+  std::vector<uint64_t> checksums;
+  checksums.reserve(static_cast<size_t>(file->size()));
   for (int64_t i = 0; i < file->size(); ++i) {
-    const uint64_t checksum = checksum_of(file->sample(i));
-    result.repeated += !seen.insert(checksum).second;
-    result.in_training += !is_first && training.contains(checksum);
+    checksums.push_back(checksum_of(file->sample(i)));
+    result.in_training += std::ranges::binary_search(training, checksums.back());
   }
-  if (is_first)
-    training = std::move(seen);
+  std::ranges::sort(checksums);
+  const auto repeated = std::ranges::unique(checksums);
+  result.repeated = std::ssize(repeated);
+  if (is_first) {
+    checksums.erase(repeated.begin(), repeated.end());
+    training = std::move(checksums);
+  }
   return result;
 }
 
@@ -179,7 +185,7 @@ io::Json json_of(const FileStats& of) {
 
 ExitCode data_stats(const DataVerb& verb) {
   const Terminal terminal = terminal_of(1);
-  std::unordered_set<uint64_t> training;
+  std::vector<uint64_t> training;
   io::Json files = io::Json::array();
   for (const std::filesystem::path& path : verb.files) {
     const bool is_first = path == verb.files.front();
