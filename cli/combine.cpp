@@ -16,7 +16,6 @@
 #include "graft/peft/adapter_file.h"
 #include "graft/peft/combine_files.h"
 #include "graft/tensor/error.h"
-#include "graft/tensor/parallel.h"
 #include "graft/text/regex.h"
 
 namespace graft::cli {
@@ -134,7 +133,7 @@ void add_flags(Flags& flags, CombineFlags& values) {
             "an adapter and its weight, 1 where none is given; repeated for each");
   flags.add("model", values.model.model, "DIR|FILE.gguf",
             "the model they are for; only needed where they bring more than low-rank matrices "
-            "(modules_to_save, bias, trained tokens, ensure_weight_tying)");
+            "(modules_to_save, bias, trained tokens, use_dora, pissa, olora, ensure_weight_tying)");
   flags.add("method", values.method, "NAME",
             "linear, cat, svd, ties, dare_linear, dare_ties, magnitude_prune, or one of the last "
             "four with _svd behind it, which is the same without --compat");
@@ -153,8 +152,7 @@ void add_flags(Flags& flags, CombineFlags& values) {
   flags.add("out", values.out, "DIR", "the folder of the new adapter");
   flags.add("overwrite", values.overwrite, "replace the adapter in --out; other files stay");
   flags.add("json", values.json, "print the result as one JSON object, with what each layer loses");
-  flags.add("threads", values.model.threads, "N", "threads to use; default: all processors",
-            {1, most_threads});
+  add_threads_flag(flags, values.model.threads);
   flags.examples({"graft combine --adapter a@0.7 --adapter b@0.3 --out both",
                   "graft combine --adapter a --adapter b --method ties --density 0.5 --out both"});
 }
@@ -173,8 +171,7 @@ ExitCode run_combine(Arguments arguments) {
   }
   flags.require("adapter", "the folder of an adapter");
   flags.require("out", "the folder to write");
-  if (values.model.threads)
-    set_thread_count(static_cast<int>(*values.model.threads));
+  apply_machine_flags(values.model);
   combine(values);
   return ExitCode::done;
 }

@@ -67,6 +67,9 @@ void check_sayable(const peft::AdapterFiles& adapter) {
   };
   if (!adapter.others.empty())
     refuse("it has " + adapter.others[0]);
+  if (peft::takes_from_base(adapter.config))
+    refuse(concat("it was made with ", peft::init_name(adapter.config),
+                  ", which takes a part of the model's weights away"));
   if (adapter.config.ensure_weight_tying)
     refuse("head and embedding share one pair of matrices (ensure_weight_tying)");
   for (const auto& [path, layer] : adapter.layers)

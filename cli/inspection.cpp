@@ -178,7 +178,8 @@ Inspection inspect_adapter(const fs::path& folder) {
   Inspection result{.kind = "adapter", .rows = {}, .json = nullptr};
   result.rows = {
       {"rank", grouped(config.r) + ", alpha " + number_text(config.lora_alpha) + ", scale " +
-                   number_text(scale) + (config.use_rslora ? " (rsLoRA)" : "")},
+                   number_text(scale) + (config.use_rslora ? " (rsLoRA)" : "") +
+                   (config.use_dora ? ", DoRA" : "")},
       {"targets", concat(config.target_modules)},
       {"modules", module_summary(file)},
       {"parameters", grouped(element_count(file)) + " in " +
@@ -193,6 +194,7 @@ Inspection inspect_adapter(const fs::path& folder) {
                    {"lora_alpha", config.lora_alpha},
                    {"scale", scale},
                    {"use_rslora", config.use_rslora},
+                   {"use_dora", config.use_dora},
                    {"target_modules", concat(config.target_modules)},
                    {"parameters", element_count(file)},
                    {"tensors", file.entries().size()},

@@ -1,22 +1,27 @@
 // graft merge: writes a model that has its adapters in its weights.
+//
+// The weights are streamed from the files of the model to those that are written, so that a model
+// larger than memory can be merged.
 
-#include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "graft/autograd/tape.h"
 #include "graft/cli/commands.h"
 #include "graft/cli/flags.h"
+#include "graft/cli/merge_check.h"
 #include "graft/cli/model_flags.h"
-#include "graft/cli/run_folder.h"
+#include "graft/cli/model_folder.h"
+#include "graft/cli/module_errors.h"
+#include "graft/cli/original_weights.h"
 #include "graft/cli/terminal.h"
 #include "graft/cli/training_data.h"
 #include "graft/io/file.h"
-#include "graft/io/folder_commit.h"
 #include "graft/models/save.h"
+#include "graft/nn/weight.h"
+#include "graft/peft/kbit.h"
 #include "graft/tensor/error.h"
 #include "graft/text/tokenizer.h"
 
@@ -27,176 +32,230 @@ namespace fs = std::filesystem;
 
 struct MergeFlags {
   ModelFlags model;
+  std::string original;
+  bool requantize = false;
   std::string out;
   std::string dtype = "keep";
   bool verify = false;
+  std::optional<double> verify_limit;
   bool overwrite = false;
   bool json = false;
 };
 
-/// What --verify found.
-struct Verification {
-  double difference = 0;  ///< largest difference of a logit from base and adapters apart
-  double effect = 0;      ///< largest difference that the adapters make
-  double largest = 0;     ///< largest logit
-  int64_t tokens = 0;
-  int64_t agreeing = 0;  ///< tokens after which the likeliest next one is the same
-};
-
-/// Of the largest logit, how far logits may be off: weights in f32 are sums in another order, in 16
-/// bits each is rounded once more.
-double limit_of(DType dtype) {
-  return dtype == DType::bf16 ? 5e-2 : dtype == DType::f16 ? 1e-2 : 1e-4;
-}
-
-/// Ids from all over the vocabulary, the same for each run: (rows, length).
-Tensor probe_ids(const nn::ModelInfo& info) {
-  constexpr int64_t rows = 4;
-  const int64_t length = std::min<int64_t>(32, info.max_positions);
-  Tensor ids = Tensor::empty({rows, length}, DType::i64);
-  for (int64_t i = 0; i < ids.numel(); ++i)
-    ids.data<int64_t>()[i] = (i * 7919 + i * i * 31 + 17) % info.vocab_size;
-  return ids;
-}
-
-/// (tokens, vocabulary) in f32.
-Tensor logits_of(const nn::CausalLM& model, const Tensor& ids) {
-  const NoGrad no_grad;
-  const Tensor logits = model.logits(ids, {}).value().to(DType::f32);
-  return logits.view({ids.numel(), -1});
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  double largest = 0;
-  const auto x = a.span<float>();
-  const auto y = b.span<float>();
-  for (size_t i = 0; i < x.size(); ++i)
-    largest = std::max(largest, std::fabs(double{x[i]} - y[i]));
-  return largest;
-}
-
-int64_t likeliest(const Tensor& logits, int64_t row) {
-  const auto width = static_cast<size_t>(logits.dim(1));
-  const auto values = logits.span<float>().subspan(static_cast<size_t>(row) * width, width);
-  return std::ranges::max_element(values) - values.begin();
-}
-
-Verification compare(const Tensor& merged, const Tensor& apart, const Tensor& base) {
-  Verification found{.difference = largest_difference(merged, apart),
-                     .effect = largest_difference(base, apart),
-                     .largest = largest_difference(apart, Tensor::zeros(apart.shape())),
-                     .tokens = merged.dim(0)};
-  for (int64_t row = 0; row < found.tokens; ++row)
-    found.agreeing += likeliest(merged, row) == likeliest(apart, row);
-  return found;
-}
-
 /// One merge, from the flags to the folder.
 class Merge {
  public:
-  explicit Merge(const MergeFlags& values) : values_(values), adapters_(adapters_of(values.model)) {
-    const models::Description description = models::describe(values.model.model);
-    dtype_ = values.dtype == "keep" ? description.file_dtype : dtype_named(values.dtype);
-    parameters_ = description.parameters;
-    // Sums are rounded once, into the format of the file; a wider base is not rounded before.
-    held_ = description.file_dtype == dtype_ ? dtype_ : DType::f32;
-  }
-
-  void run() {
-    const OutPolicy policy =
-        values_.overwrite ? OutPolicy::replace_files : OutPolicy::must_be_empty;
-    std::vector<fs::path> inputs = {values_.model.model};
-    for (const AdapterName& adapter : adapters_)
-      inputs.push_back(adapter.folder);
-    check_out_folder(values_.out, policy, inputs);
-    io::check_free_space(values_.out, parameters_ * static_cast<int64_t>(element_size(dtype_)));
-    const std::optional<text::Tokenizer> tokenizer = load_tokenizer(values_.model.model, {});
-    const auto base = models::load(values_.model.model, load_options(held_));
-    merge(*base);
-    const RunFolder folder(values_.out, policy);
-    io::FilesCommit commit(folder.path());
-    if (tokenizer)
-      tokenizer->save(commit.path());
-    models::save_pretrained(*base, commit.path(), {.dtype = dtype_});
-    if (values_.verify)
-      verify(commit.path());
-    for (const fs::directory_entry& entry : fs::directory_iterator(commit.path()))
-      nbytes_ += static_cast<int64_t>(entry.file_size());
-    commit.commit("config.json", [](std::string_view name) {
-      const auto tokenizer_files = text::Tokenizer::file_names();
-      return models::is_weight_file(name) ||
-             std::ranges::find(tokenizer_files, name) != tokenizer_files.end();
-    });
-    print();
-  }
+  explicit Merge(const MergeFlags& values);
+  void run();
 
  private:
+  void check_flags() const;
+  std::unique_ptr<nn::CausalLM> load(const fs::path& path, const quant::Config& quant) const;
+  peft::MergeOptions merge_options(nn::CausalLM& base);
   /// Merges into the base, having kept the logits that the result is to have.
-  void merge(nn::CausalLM& base) {
-    const auto adapted = load_adapters(base, adapters_);
-    if (values_.verify) {
-      ids_ = probe_ids(base.info());
-      apart_ = logits_of(*adapted, ids_);
-      const auto off = adapted->disable_adapter();
-      base_logits_ = logits_of(*adapted, ids_);
-    }
-    adapted->merge_and_unload();
-  }
-
+  void merge(nn::CausalLM& base);
+  /// What no adapter changes is taken from --original as well.
+  void take_originals(nn::CausalLM& base) const;
+  int64_t bytes_needed() const;
+  double limit() const;
   /// Reads the written model back. Throws Error where its logits are too far off.
-  void verify(const fs::path& written) {
-    const auto merged = models::load(written, load_options(held_));
-    verification_ = compare(logits_of(*merged, ids_), apart_, base_logits_);
-    const double limit = limit_of(dtype_) * verification_->largest;
-    GRAFT_CHECK(verification_->difference <= limit, Error,
-                "merge: the logits of the merged model "
-                "are off by up to ",
-                verification_->difference, ", more than ", limit_of(dtype_), " of the largest, ",
-                verification_->largest, "; nothing is kept in ", values_.out,
-                ". --dtype f32 rounds least");
-  }
+  void verify(const fs::path& written);
+  void print() const;
+  void print_json() const;
 
-  void print() const {
-    if (values_.json) {
-      io::Json json = {{"out", values_.out},
-                       {"adapters", io::Json::array()},
-                       {"parameters", parameters_},
-                       {"dtype", concat(dtype_)},
-                       {"bytes", nbytes_}};
-      for (const AdapterName& adapter : adapters_)
-        json["adapters"].push_back({{"name", adapter.name},
-                                    {"folder", adapter.folder.string()},
-                                    {"scale", adapter.scale}});
-      if (verification_)
-        json["verify"] = {{"largest_difference", verification_->difference},
-                          {"limit", limit_of(dtype_) * verification_->largest},
-                          {"effect_of_adapters", verification_->effect},
-                          {"largest_logit", verification_->largest},
-                          {"tokens", verification_->tokens},
-                          {"same_likeliest", verification_->agreeing}};
-      std::cout << io::to_text(json) << "\n";
-      return;
-    }
-    std::cout << "wrote " << values_.out << ": " << grouped(parameters_) << " parameters as "
-              << dtype_ << " with " << counted(std::ssize(adapters_), "adapter") << " merged, "
-              << byte_text(nbytes_) << "\n";
-    if (verification_)
-      std::cout << "verified: logits differ by up to " << number_text(verification_->difference, 3)
-                << " (allowed " << number_text(limit_of(dtype_) * verification_->largest, 3)
-                << "; the adapters change them by up to " << number_text(verification_->effect, 3)
-                << "), and the likeliest token is the same after " << verification_->agreeing
-                << " of " << verification_->tokens << "\n";
-  }
+  bool is_written_in_4_bits() const { return values_.requantize; }
 
   const MergeFlags& values_;
   const std::vector<AdapterName> adapters_;
-  DType dtype_;
-  DType held_;
   int64_t parameters_ = 0;
+  bool is_in_4_bits_ = false;  ///< the base
+  DType dtype_ = DType::f32;   ///< of the weights that are written
+  DType held_ = DType::f32;    ///< of those that are read
+  peft::OriginalWeight original_;
+  std::map<std::string, peft::MergeError> errors_;
   int64_t nbytes_ = 0;
-  Tensor ids_, apart_, base_logits_;
+  std::optional<MergeCheck> check_;
   std::optional<Verification> verification_;
 };
+
+Merge::Merge(const MergeFlags& values) : values_(values), adapters_(adapters_of(values.model)) {
+  const models::Description description = models::describe(values.model.model);
+  parameters_ = description.parameters;
+  is_in_4_bits_ = description.quantized > 0 || values.model.quant != "none";
+  dtype_ = values.dtype == "keep" ? description.file_dtype : dtype_named(values.dtype);
+  // Sums are rounded once, into the format of the file; a wider base is not rounded before.
+  held_ = description.file_dtype == dtype_ && !is_in_4_bits_ ? dtype_ : DType::f32;
+  check_flags();
+}
+
+void Merge::check_flags() const {
+  const char* const needs =
+      " is for a base in 4 bits, but the weights of the model are not, and --quant is none";
+  GRAFT_CHECK(is_in_4_bits_ || !values_.requantize, ConfigError, "merge: --requantize", needs);
+  GRAFT_CHECK(is_in_4_bits_ || values_.original.empty(), ConfigError, "merge: --original", needs);
+  GRAFT_CHECK(values_.original.empty() || models::describe(values_.original).quantized == 0,
+              ConfigError, "merge: --original ", values_.original,
+              " is in 4 bits itself; give the model as it was before");
+  GRAFT_CHECK(values_.verify || !values_.verify_limit, ConfigError,
+              "merge: --verify-limit is for --verify; add that, or leave it out");
+}
+
+/// A model that takes the memory of one of its matrices, with the numbers that other verbs have.
+std::unique_ptr<nn::CausalLM> Merge::load(const fs::path& path, const quant::Config& quant) const {
+  auto model = models::load(path, {.dtype = held_, .quant = quant, .streamed = true});
+  if (model->info().quant.load_in_4bit)
+    peft::prepare_model_for_kbit_training(*model);
+  return model;
+}
+
+void Merge::run() {
+  const OutPolicy policy = values_.overwrite ? OutPolicy::replace_files : OutPolicy::must_be_empty;
+  std::vector<fs::path> inputs = {values_.model.model};
+  for (const AdapterName& adapter : adapters_)
+    inputs.push_back(adapter.folder);
+  if (!values_.original.empty())
+    inputs.push_back(values_.original);
+  check_out_folder(values_.out, policy, inputs);
+  io::check_free_space(values_.out, bytes_needed());
+  const std::optional<text::Tokenizer> tokenizer = load_tokenizer(values_.model.model, {});
+  const auto base = load(values_.model.model, quant_config(values_.model));
+  merge(*base);
+  nbytes_ = write_model_folder(*base,
+                               {.out = values_.out,
+                                .policy = policy,
+                                .tokenizer = tokenizer ? &*tokenizer : nullptr,
+                                .generation_config = generation_config_of(values_.model.model),
+                                .check = [this](const fs::path& written) { verify(written); }},
+                               {.dtype = dtype_, .dequantize = !is_written_in_4_bits()});
+  if (values_.json)
+    print_json();
+  else
+    print();
+}
+
+int64_t Merge::bytes_needed() const {
+  const double bits = is_written_in_4_bits() ? 4 : 8 * static_cast<double>(element_size(dtype_));
+  return static_cast<int64_t>(static_cast<double>(parameters_) * bits / 8);
+}
+
+peft::MergeOptions Merge::merge_options(nn::CausalLM& base) {
+  peft::MergeOptions options{.requantize = values_.requantize, .dtype = dtype_};
+  options.on_merged = [this](const peft::MergeError& error) { errors_[error.path] = error; };
+  if (!values_.original.empty())
+    original_ = original_weights(values_.original, "--original", base);
+  options.original_weight = original_;
+  return options;
+}
+
+void Merge::merge(nn::CausalLM& base) {
+  const peft::MergeOptions options = merge_options(base);
+  const auto adapted = load_adapters(base, adapters_);
+  if (values_.verify)
+    check_.emplace(*adapted);
+  adapted->merge_and_unload(adapted->active_adapters(), options);
+  if (original_ && !is_written_in_4_bits())
+    take_originals(base);
+}
+
+void Merge::take_originals(nn::CausalLM& base) const {
+  for (const nn::NamedMember& parameter : nn::named_parameters(base)) {
+    auto* weight = dynamic_cast<nn::Weight*>(parameter.member);
+    if (weight != nullptr && weight->form().format)
+      weight->stream({DType::f32}, [original = original_, path = parameter.path] {
+        return nn::WeightStorage(Variable(original(path)));
+      });
+  }
+}
+
+/// Of the largest logit, how far logits may be off: weights in f32 are sums in another order, in 16
+/// bits each is rounded once more. What 4 bits lose, or have lost, is of another size.
+double Merge::limit() const {
+  if (values_.verify_limit)
+    return *values_.verify_limit;
+  if (is_written_in_4_bits() || original_)
+    return 0.5;
+  return dtype_ == DType::bf16 ? 5e-2 : dtype_ == DType::f16 ? 1e-2 : 1e-4;
+}
+
+void Merge::verify(const fs::path& written) {
+  if (!check_)
+    return;
+  verification_ = check_->compare(*load(written, {}));
+  GRAFT_CHECK(verification_->difference <= limit() * verification_->largest, Error,
+              "merge: the logits of the merged model are off by up to ", verification_->difference,
+              ", more than ", limit(), " of the largest, ", verification_->largest,
+              "; nothing is kept in ", values_.out,
+              is_written_in_4_bits() ? ". Without --requantize the sums are not rounded to 4 bits"
+                                     : ". --dtype f32 rounds least");
+}
+
+void Merge::print_json() const {
+  io::Json json = {{"out", values_.out},        {"adapters", io::Json::array()},
+                   {"parameters", parameters_}, {"dtype", concat(dtype_)},
+                   {"bytes", nbytes_},          {"layers", io::Json::array()}};
+  for (const AdapterName& adapter : adapters_)
+    json["adapters"].push_back(
+        {{"name", adapter.name}, {"folder", adapter.folder.string()}, {"scale", adapter.scale}});
+  for (const auto& [path, error] : errors_)
+    json["layers"].push_back(
+        {{"weight", path}, {"error", error.relative}, {"error_of_change", error.of_change}});
+  if (verification_)
+    json["verify"] = {{"largest_difference", verification_->difference},
+                      {"limit", limit() * verification_->largest},
+                      {"effect_of_adapters", verification_->effect},
+                      {"largest_logit", verification_->largest},
+                      {"tokens", verification_->tokens},
+                      {"same_likeliest", verification_->agreeing}};
+  std::cout << io::to_text(json) << "\n";
+}
+
+void Merge::print() const {
+  const std::string form = is_written_in_4_bits() ? "in 4 bits" : concat("as ", dtype_);
+  std::cout << "wrote " << values_.out << ": " << grouped(parameters_) << " parameters " << form
+            << " with " << counted(std::ssize(adapters_), "adapter") << " merged, "
+            << byte_text(nbytes_) << "\n";
+  ModuleErrors lost;
+  for (const auto& [path, error] : errors_)
+    lost.add(path, error.of_change);
+  if (!errors_.empty())
+    std::cout << table(lost.rows("lost of the change"), terminal_of(1))
+              << "lost: ||merged - (w + change)|| / ||change|| of a weight, the mean over the "
+                 "count\n";
+  if (verification_)
+    std::cout << "verified: logits differ by up to " << number_text(verification_->difference, 3)
+              << " (allowed " << number_text(limit() * verification_->largest, 3)
+              << "; the adapters change them by up to " << number_text(verification_->effect, 3)
+              << "), and the likeliest token is the same after " << verification_->agreeing
+              << " of " << verification_->tokens << "\n";
+}
+
+void add_flags(Flags& flags, MergeFlags& values) {
+  flags.add("model", values.model.model, "DIR|FILE.gguf",
+            "the base model: a Hugging Face folder or a GGUF file");
+  flags.add("adapter", values.model.adapters, "[NAME=]DIR[@SCALE]",
+            "a LoRA adapter in PEFT's format; may be repeated, and they add up");
+  flags.add("out", values.out, "DIR", "the folder to write");
+  flags.choice("dtype", values.dtype, {"keep", "f32", "bf16"},
+               "of the weights in the file; keep: that of the model's files");
+  add_quant_flags(flags, values.model, {"none", "nf4", "fp4"});
+  flags.add("requantize", values.requantize,
+            "put the sums on weights in 4 bits in 4 bits again; default: write them as --dtype");
+  flags.add("original", values.original, "DIR|FILE.gguf",
+            "the model as it was before it was put in 4 bits: add the adapters to its weights");
+  flags.add("verify", values.verify,
+            "read the result back and compare its logits with those of model and adapters; keep "
+            "nothing where they are off by more than --verify-limit");
+  flags.add("verify-limit", values.verify_limit, "X",
+            "of the largest logit; default: 1e-4 (f16: 1e-2, bf16: 5e-2; 0.5 with --requantize or "
+            "--original)",
+            {.least = 0});
+  flags.add("overwrite", values.overwrite, "replace the model in --out; other files stay");
+  flags.add("json", values.json, "print the result as one JSON object");
+  add_threads_flag(flags, values.model.threads);
+  flags.examples({"graft merge --model MODEL --adapter my-adapter --out merged --verify",
+                  "graft merge --model MODEL --adapter a@0.7 --adapter b@0.3 --out merged",
+                  "graft merge --model MODEL --quant nf4 --adapter my-adapter --out merged"});
+}
 
 }  // namespace
 
@@ -205,22 +264,7 @@ ExitCode run_merge(Arguments arguments) {
   Flags flags("merge",
               "Adds adapters to the weights of their model and writes the sum as a model of its "
               "own, a Hugging Face folder that needs no adapter any more.");
-  flags.add("model", values.model.model, "DIR|FILE.gguf",
-            "the base model: a Hugging Face folder or a GGUF file");
-  flags.add("adapter", values.model.adapters, "[NAME=]DIR[@SCALE]",
-            "a LoRA adapter in PEFT's format; may be repeated, and they add up");
-  flags.add("out", values.out, "DIR", "the folder to write");
-  flags.choice("dtype", values.dtype, {"keep", "f32", "bf16"},
-               "of the weights in the file; keep: that of the model's files");
-  flags.add("verify", values.verify,
-            "read the result back and compare its logits with those of model and adapters; keep "
-            "nothing where they are off by more than 1e-4 of the largest (bf16: 5e-2, f16: 1e-2)");
-  flags.add("overwrite", values.overwrite, "replace the model in --out; other files stay");
-  flags.add("json", values.json, "print the result as one JSON object");
-  flags.add("threads", values.model.threads, "N", "threads to use; default: all processors",
-            {1, most_threads});
-  flags.examples({"graft merge --model MODEL --adapter my-adapter --out merged --verify",
-                  "graft merge --model MODEL --adapter a@0.7 --adapter b@0.3 --out merged"});
+  add_flags(flags, values);
   if (!flags.parse(arguments)) {
     std::cout << flags.help(terminal_of(1).columns);
     return ExitCode::done;
@@ -228,7 +272,7 @@ ExitCode run_merge(Arguments arguments) {
   flags.require("model", "the folder of a model or a GGUF file");
   flags.require("adapter", "the folder of an adapter");
   flags.require("out", "the folder to write");
-  apply_machine_flags(values.model);
+  apply_model_flags(flags, values.model);
   Merge(values).run();
   return ExitCode::done;
 }

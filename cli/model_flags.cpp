@@ -80,10 +80,13 @@ void add_model_flags(Flags& flags, ModelFlags& values, const std::string& adapte
   flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the model's weights in memory");
   add_quant_flags(flags, values, {"none", "nf4", "fp4"});
   flags.choice("device", values.device, {"cpu"}, "where to compute");
-  flags.add("threads", values.threads, "N", "threads to use; default: all processors",
-            {1, most_threads});
+  add_threads_flag(flags, values.threads);
   add_isa_flag(flags, values.isa);
   flags.add("plugin", values.plugins, "FILE.so", "a kernel plug-in to open; may be repeated");
+}
+
+void add_threads_flag(Flags& flags, std::optional<int64_t>& value) {
+  flags.add("threads", value, "N", "threads to use; default: all processors", {1, 1024});
 }
 
 void add_isa_flag(Flags& flags, std::string& value) {

@@ -16,9 +16,6 @@
 
 namespace graft::cli {
 
-/// The largest value of --threads.
-inline constexpr int64_t most_threads = 1024;
-
 struct ModelFlags {
   std::string model;
   std::vector<std::string> adapters;
@@ -38,6 +35,8 @@ void add_model_flags(Flags& flags, ModelFlags& values,
                      const std::string& adapter_help =
                          "a LoRA adapter in PEFT's format; may be repeated, and they add up");
 
+/// --threads, which other verbs have too.
+void add_threads_flag(Flags& flags, std::optional<int64_t>& value);
 /// --isa, which other verbs have too.
 void add_isa_flag(Flags& flags, std::string& value);
 /// Keeps to the instruction set, unless it is "auto". Throws ConfigError where there is no such.

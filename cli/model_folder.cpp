@@ -42,9 +42,16 @@ int64_t write_model_folder(nn::CausalLM& model, const ModelFolder& folder,
     io::write_file_atomically(commit.path() / generation_config_name,
                               io::read_file(folder.generation_config, most_config_bytes));
   models::save_pretrained(model, commit.path(), options);
+  if (folder.check)
+    folder.check(commit.path());
   const int64_t nbytes = bytes_in(commit.path());
   commit.commit("config.json", is_part_of_model);
   return nbytes;
+}
+
+fs::path generation_config_of(const fs::path& model) {
+  const fs::path path = model / generation_config_name;
+  return fs::is_directory(model) && fs::exists(path) ? path : fs::path();
 }
 
 int64_t weight_bytes(const fs::path& model) {

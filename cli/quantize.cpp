@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <vector>
 
 #include "graft/cli/commands.h"
 #include "graft/cli/flags.h"
 #include "graft/cli/model_flags.h"
 #include "graft/cli/model_folder.h"
+#include "graft/cli/module_errors.h"
 #include "graft/cli/terminal.h"
 #include "graft/cli/training_data.h"
 #include "graft/io/file.h"
@@ -31,16 +30,6 @@ struct QuantizeFlags {
   bool json = false;
 };
 
-/// The weights of one name in all layers: "q_proj".
-struct ModuleKind {
-  int64_t count = 0;
-  double sum = 0;      ///< of their errors
-  double largest = 0;  ///< of these
-  std::string worst;   ///< path of the module that has it
-
-  double mean() const { return sum / static_cast<double>(count); }
-};
-
 /// What became of a model.
 struct Result {
   int64_t parameters = 0;
@@ -48,7 +37,7 @@ struct Result {
   DType dtype = DType::f32;
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
-  std::map<std::string, ModuleKind> kinds{};
+  ModuleErrors errors{};
   quant::Format format{};
 
   double bits_per_weight() const {
@@ -60,19 +49,8 @@ struct Result {
 };
 
 void add(const models::QuantizationError& error, Result& result) {
-  const std::string module = error.weight.substr(0, error.weight.rfind('.'));
-  ModuleKind& kind = result.kinds[module.substr(module.rfind('.') + 1)];
-  ++kind.count;
-  kind.sum += error.relative;
-  if (error.relative >= kind.largest) {
-    kind.largest = error.relative;
-    kind.worst = module;
-  }
+  result.errors.add(error.weight, error.relative);
   result.quantized += error.numbers;
-}
-
-std::string error_text(double error) {
-  return fixed_text(100 * error, 2) + "%";
 }
 
 void print(const QuantizeFlags& values, const Result& result) {
@@ -86,21 +64,11 @@ void print(const QuantizeFlags& values, const Result& result) {
                         fixed_text(quant::bits_per_number(result.format), 2) + " of the quantised");
   panel.row("written", values.out);
   std::cout << panel.text(terminal) << "\n";
-  std::vector<std::vector<std::string>> rows = {{"module", "count", "error", "largest", "where"}};
-  for (const auto& [name, kind] : result.kinds)
-    rows.push_back(
-        {name, grouped(kind.count), error_text(kind.mean()), error_text(kind.largest), kind.worst});
-  std::cout << table(rows, terminal) << "\n"
+  std::cout << table(result.errors.rows("error"), terminal) << "\n"
             << "error: ||w - q|| / ||w|| of a weight and its 4-bit form, the mean over the count\n";
 }
 
 void print_json(const QuantizeFlags& values, const Result& result) {
-  io::Json modules;
-  for (const auto& [name, kind] : result.kinds)
-    modules[name] = {{"count", kind.count},
-                     {"error", kind.mean()},
-                     {"largest_error", kind.largest},
-                     {"largest_error_in", kind.worst}};
   const io::Json json = {{"out", values.out},
                          {"format", quant::to_string(result.format)},
                          {"dtype", concat(result.dtype)},
@@ -109,14 +77,8 @@ void print_json(const QuantizeFlags& values, const Result& result) {
                          {"bits_per_weight", result.bits_per_weight()},
                          {"bytes_before", result.bytes_before},
                          {"bytes_after", result.bytes_after},
-                         {"modules", modules}};
+                         {"modules", result.errors.json()}};
   std::cout << io::to_text(json) << "\n";
-}
-
-/// The generation settings beside a model, or an empty path.
-fs::path generation_config_of(const fs::path& model) {
-  const fs::path path = model / "generation_config.json";
-  return fs::is_directory(model) && fs::exists(path) ? path : fs::path();
 }
 
 Result quantize(const QuantizeFlags& values) {

@@ -66,11 +66,21 @@ bool holds_run(const fs::path& folder) {
   return false;
 }
 
-void remove_run(const fs::path& folder) {
-  std::vector<fs::path> old;
+/// The files of a run in a folder, which may be missing.
+std::vector<fs::path> run_files_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  if (!fs::is_directory(folder))
+    return files;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     if (entry.is_regular_file() && is_run_file(entry.path().filename().string()))
-      old.push_back(entry.path());
+      files.push_back(entry.path());
+  return files;
+}
+
+void remove_run(const fs::path& folder) {
+  std::vector<fs::path> old = run_files_in(folder);
+  for (const fs::path& path : run_files_in(folder / "base"))
+    old.push_back(path);
   old.push_back(folder / text::Tokenizer::chat_template_folder);
   const fs::path checkpoints = folder / "checkpoints";
   if (fs::is_directory(checkpoints))

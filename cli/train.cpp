@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <new>
 #include <nlohmann/json.hpp>
 
@@ -18,7 +19,10 @@
 #include "graft/cli/train_panel.h"
 #include "graft/cli/train_setup.h"
 #include "graft/cli/train_view.h"
+#include "graft/models/load.h"
 #include "graft/models/save.h"
+#include "graft/nn/weight.h"
+#include "graft/peft/sites.h"
 #include "graft/train/trainer.h"
 
 namespace graft::cli {
@@ -58,6 +62,8 @@ class Training {
   /// Validates the result and writes it.
   void finish(TrainView& view);
   void write_weights();
+  /// The model that LoftQ made, where the adapter fits no other; a resumed run has it already.
+  void write_base();
   void print_outcome() const;
 
   const Flags& flags_;
@@ -126,11 +132,37 @@ void Training::finish(TrainView& view) {
 void Training::write_weights() {
   const fs::path out = values_.out;
   if (setup_.adapted)
-    setup_.adapted->save_pretrained(out);
+    setup_.adapted->save_pretrained(out, setup_.adapted->available_adapters(),
+                                    {.subtract_mutated_init = values_.subtract_mutated_init});
   else
     models::save_pretrained(*setup_.base, out, {.dtype = setup_.base->info().dtype});
   if (setup_.tokenizer)
     setup_.tokenizer->save(out);
+}
+
+void Training::write_base() {
+  const fs::path folder = values_.base_folder();
+  if (!values_.writes_base() || fs::exists(folder / "config.json"))
+    return;
+  const DType dtype = setup_.description.file_dtype;
+  const auto model =
+      models::load(values_.model.model,
+                   {.dtype = dtype, .quant = quant_config(values_.model), .streamed = true});
+  std::map<std::string, nn::Member*> held;
+  for (const nn::NamedMember& parameter : peft::base_parameters(*setup_.base))
+    held[parameter.path] = parameter.member;
+  for (const nn::NamedMember& parameter : nn::named_parameters(*model)) {
+    auto* weight = dynamic_cast<nn::Weight*>(parameter.member);
+    if (weight == nullptr || !weight->form().format)
+      continue;
+    const auto& own = dynamic_cast<const nn::Weight&>(*held.at(parameter.path));
+    weight->load(std::get<quant::QuantizedTensor>(own.storage()));
+  }
+  if (setup_.tokenizer) {
+    fs::create_directories(folder);
+    setup_.tokenizer->save(folder);
+  }
+  models::save_pretrained(*model, folder, {.dtype = dtype});
 }
 
 ExitCode Training::leave_finished(train::Trainer& trainer, io::Json result) {
@@ -192,6 +224,7 @@ ExitCode Training::run() {
     std::cerr << "validation before training: loss " << fixed_text(outcome_.before->loss, 4)
               << ", perplexity " << number_text(outcome_.before->perplexity) << std::endl;
   write_run_record(folder, flags_, values_, setup_, outcome_.before, nullptr);
+  write_base();
 
   outcome_.result = train(trainer);
   outcome_.training_seconds = view.training_seconds();

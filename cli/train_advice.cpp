@@ -8,12 +8,20 @@
 namespace graft::cli {
 namespace {
 
+/// "--quant nf4 --blocksize 128", with a space in front; nothing where it holds none.
+std::string quant_flags(const ModelFlags& values) {
+  if (values.quant == "none")
+    return "";
+  return concat(
+      " --quant ", values.quant, values.no_double_quant ? " --no-double-quant" : "",
+      values.blocksize == ModelFlags().blocksize ? "" : concat(" --blocksize ", values.blocksize));
+}
+
 /// A run of its own that begins with the weights in `folder`.
 std::string train_further(const TrainFlags& values, const std::filesystem::path& folder) {
   const std::string weights =
       values.is_full() ? concat("--method full --model ", shell_word(folder.string()))
-                       : concat("--model ", shell_word(values.model.model), " --adapter ",
-                                shell_word(folder.string()));
+                       : concat(base_flags(values), " --adapter ", shell_word(folder.string()));
   return concat("graft train ", weights, " --data ", shell_word(values.data.path));
 }
 
@@ -26,6 +34,12 @@ std::string saved_text(const TrainFlags& values, int64_t step) {
 }
 
 }  // namespace
+
+std::string base_flags(const TrainFlags& values) {
+  if (values.writes_base())
+    return concat("--model ", shell_word(values.base_folder().string()));
+  return concat("--model ", shell_word(values.model.model), quant_flags(values.model));
+}
 
 std::string after_non_finite(const TrainFlags& values, std::optional<int64_t> saved_step) {
   const std::string rate = number_text(values.learning_rate / 2);

@@ -9,6 +9,9 @@
 
 namespace graft::cli {
 
+/// What names the model that the adapter of a run is for: "--model MODEL --quant nf4".
+std::string base_flags(const TrainFlags& values);
+
 /// After a loss or a gradient that is not finite. `saved_step` is that of the newest checkpoint.
 std::string after_non_finite(const TrainFlags& values, std::optional<int64_t> saved_step);
 

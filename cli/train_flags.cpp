@@ -23,12 +23,19 @@ constexpr std::array lora_flags = {"lora-r",
                                    "target-modules",
                                    "exclude-modules",
                                    "use-rslora",
+                                   "use-dora",
                                    "init-lora-weights",
+                                   "subtract-mutated-init",
+                                   "eva-rho",
+                                   "eva-tau",
+                                   "loftq-iter",
                                    "lora-bias",
                                    "bias",
                                    "modules-to-save",
                                    "trainable-token-indices",
-                                   "ensure-weight-tying"};
+                                   "ensure-weight-tying",
+                                   "loraplus-lr-ratio",
+                                   "loraplus-lr-embedding"};
 
 void add_validation_flags(Flags& flags, TrainFlags& values) {
   flags.add("val-data", values.validation_data, "FILE|DIR",
@@ -55,9 +62,20 @@ void add_method_flags(Flags& flags, TrainFlags& values) {
   flags.add("exclude-modules", values.exclude_modules, "LIST",
             "modules to leave out: names with commas between, or re:REGEX");
   flags.add("use-rslora", values.use_rslora, "the adapter's part is multiplied by alpha / sqrt(r)");
-  flags.choice("init-lora-weights", values.init_lora_weights,
-               {"true", "false", "gaussian", "orthogonal"},
-               "how the adapter starts; false: at random, for tests");
+  flags.add("use-dora", values.use_dora, "train the length of each of the weights' rows, too");
+  flags.add("init-lora-weights", values.init_lora_weights, "HOW",
+            "how the adapter starts: true, gaussian, orthogonal, pissa, pissa_niter_N, olora, eva, "
+            "loftq, or false: at random, for tests");
+  flags.add("subtract-mutated-init", values.subtract_mutated_init,
+            "with pissa and olora: write a LoRA of twice the rank, for the model as it is");
+  flags.add("eva-rho", values.eva_rho, "X",
+            "with eva: how many times as high the rank of a layer may become", {.least = 1});
+  flags.add("eva-tau", values.eva_tau, "X",
+            "with eva: the cosine at which a direction counts as found", {.least = 0, .most = 1});
+  flags.add(
+      "loftq-iter", values.loftq_iter, "N",
+      "with loftq: how often weights are quantised; above 1 the model is written to --out too",
+      {1, 1000});
   flags.add("lora-bias", values.lora_bias, "give the adapter's B matrices a bias");
   flags.choice("bias", values.bias, {"none", "all", "lora_only"},
                "biases of the model to train along; lora_only: of the adapted modules");
@@ -229,8 +247,8 @@ void take_over_adapter(const Flags& flags, TrainFlags& values) {
   take("lora-alpha", values.lora_alpha, own.lora_alpha);
   take("lora-dropout", values.lora_dropout, own.lora_dropout);
   take("use-rslora", values.use_rslora, own.use_rslora);
-  take("init-lora-weights", values.init_lora_weights,
-       std::string(peft::name(own.init_lora_weights)));
+  take("use-dora", values.use_dora, own.use_dora);
+  take("init-lora-weights", values.init_lora_weights, peft::init_name(own));
   take("lora-bias", values.lora_bias, own.lora_bias);
   take("bias", values.bias, own.bias);
   take("ensure-weight-tying", values.ensure_weight_tying, own.ensure_weight_tying);
@@ -245,6 +263,32 @@ void take_over_adapter(const Flags& flags, TrainFlags& values) {
   };
   take_targets("target-modules", values.target_modules, own.target_modules);
   take_targets("exclude-modules", values.exclude_modules, own.exclude_modules);
+}
+
+/// Names a start that there is; flags of another start are set aside.
+void settle_init(Flags& flags, const TrainFlags& values) {
+  if (values.is_full())
+    return;
+  try {
+    peft::parse_lora_init(values.init_lora_weights);
+  } catch (const ConfigError& error) {
+    throw ConfigError(concat(flags.where("init-lora-weights"), ": ", error.what()));
+  }
+  constexpr std::array<std::pair<const char*, const char*>, 3> owners{
+      {{"eva-rho", "eva"}, {"eva-tau", "eva"}, {"loftq-iter", "loftq"}}};
+  for (const auto& [flag, init] : owners)
+    if (values.init_lora_weights != init)
+      flags.set_aside(flag, "init-lora-weights",
+                      concat("is for --init-lora-weights ", init, ", but that is '",
+                             values.init_lora_weights, "'; leave it out"));
+  GRAFT_CHECK(values.init_lora_weights != "loftq" || values.model.quant != "none", ConfigError,
+              "train: --init-lora-weights loftq makes up for what weights lose in 4 bits, but "
+              "--quant is none; give --quant nf4 or fp4");
+  GRAFT_CHECK(!values.subtract_mutated_init || peft::takes_from_base(lora_config(values)),
+              ConfigError,
+              "train: --subtract-mutated-init is for --init-lora-weights pissa and olora, which "
+              "take a part out of the model, but that is '",
+              values.init_lora_weights, "'; leave it out");
 }
 
 void check_validation_flags(const TrainFlags& values) {
@@ -307,6 +351,8 @@ void settle_train_flags(Flags& flags, TrainFlags& values) {
       flags.set_aside(flag, "method", "describes an adapter, but --method full trains none");
   if (from_adapter)
     take_over_adapter(flags, values);
+  settle_init(flags, values);
+  check_lora_optimizers(values);
   check_validation_flags(values);
   settle_betas(flags, values);
 }
@@ -319,7 +365,13 @@ peft::LoraConfig lora_config(const TrainFlags& values) {
   config.lora_alpha = values.lora_alpha;
   config.lora_dropout = values.lora_dropout;
   config.use_rslora = values.use_rslora;
+  config.use_dora = values.use_dora;
   config.init_lora_weights = peft::parse_lora_init(values.init_lora_weights);
+  config.pissa_niter = peft::parse_pissa_niter(values.init_lora_weights);
+  if (config.init_lora_weights == peft::LoraInit::eva)
+    config.eva_config = peft::EvaConfig{.rho = values.eva_rho, .tau = values.eva_tau};
+  if (config.init_lora_weights == peft::LoraInit::loftq)
+    config.loftq_config = peft::LoftQConfig{.loftq_iter = values.loftq_iter};
   config.lora_bias = values.lora_bias;
   config.bias = values.bias;
   config.modules_to_save = split(values.modules_to_save);

@@ -31,7 +31,12 @@ struct TrainFlags {
   std::string target_modules = "all-linear";
   std::string exclude_modules;
   bool use_rslora = false;
+  bool use_dora = false;
   std::string init_lora_weights = "true";
+  bool subtract_mutated_init = false;
+  double eva_rho = 2;
+  double eva_tau = 0.99;
+  int64_t loftq_iter = 1;
   bool lora_bias = false;
   std::string bias = "none";
   std::string modules_to_save;
@@ -49,6 +54,7 @@ struct TrainFlags {
   std::string optim = "adamw";
   double weight_decay = 0;
   std::optional<std::string> adam_betas;  ///< once settled, unset with sgd alone
+  std::optional<double> loraplus_lr_ratio, loraplus_lr_embedding;
   double max_grad_norm = 1;
   bool gradient_checkpointing = false;
 
@@ -65,6 +71,11 @@ struct TrainFlags {
   bool json = false;
 
   bool is_full() const { return method == "full"; }
+  /// The adapter is for a model of its own, which is written to base_folder().
+  bool writes_base() const {
+    return model.adapters.empty() && init_lora_weights == "loftq" && loftq_iter > 1;
+  }
+  std::filesystem::path base_folder() const { return std::filesystem::path(out) / "base"; }
   OutPolicy out_policy() const;
 };
 

@@ -6,6 +6,7 @@
 
 #include "graft/cli/adapted_modules.h"
 #include "graft/cli/machine.h"
+#include "graft/cli/train_advice.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::cli {
@@ -35,9 +36,9 @@ std::string trainable_text(const TrainFlags& values, TrainSetup& setup) {
   const std::string from = values.model.adapters.empty()
                                ? ""
                                : ", continuing " + adapter_of(values.model)->folder.string();
-  const char* method = setup.base->info().quant.load_in_4bit ? ": QLoRA" : ": LoRA";
-  return count + method + " with rank " + grouped(config.r) + ", alpha " +
-         number_text(config.lora_alpha) + (config.use_rslora ? " (rsLoRA)" : "") +
+  const std::string method = setup.base->info().quant.load_in_4bit ? ": Q" : ": ";
+  return count + method + (config.use_dora ? "DoRA" : "LoRA") + " with rank " + grouped(config.r) +
+         ", alpha " + number_text(config.lora_alpha) + (config.use_rslora ? " (rsLoRA)" : "") +
          (config.lora_dropout > 0 ? ", dropout " + number_text(config.lora_dropout) : "") + " on " +
          counted(modules, "module") + from;
 }
@@ -101,8 +102,7 @@ std::string next_command(const TrainFlags& values, const RunOutcome& outcome) {
     return "graft train --resume --out " + shell_word(values.out);
   if (values.is_full())
     return "graft chat --model " + shell_word(values.out);
-  return "graft chat --model " + shell_word(values.model.model) + " --adapter " +
-         shell_word(values.out);
+  return "graft chat " + base_flags(values) + " --adapter " + shell_word(values.out);
 }
 
 std::string headline(const RunOutcome& outcome) {

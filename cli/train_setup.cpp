@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iostream>
 
 #include "graft/cli/optimizer_flags.h"
+#include "graft/cli/original_weights.h"
 #include "graft/cli/terminal.h"
 #include "graft/io/checksum.h"
 #include "graft/nn/linear.h"
 #include "graft/nn/module.h"
+#include "graft/peft/eva.h"
 #include "graft/tensor/error.h"
+#include "graft/train/eva_batches.h"
 #include "graft/train/model_files.h"
 
 namespace graft::cli {
@@ -38,6 +42,54 @@ void warn_of_useless_rank(int64_t r, nn::CausalLM& model) {
                 usable, "; what is more takes memory and time and changes nothing"));
 }
 
+/// A new adapter whose A comes from the training data.
+std::unique_ptr<peft::PeftModel> adapter_by_eva(const TrainFlags& flags, const TrainSetup& setup,
+                                                const peft::PeftOptions& options) {
+  const peft::LoraConfig config = lora_config(flags);
+  nn::set_requires_grad(*setup.base, false);
+  nn::pack(*setup.base);
+  const peft::EvaStart start = peft::eva_start(
+      *setup.base, config, train::EvaBatches(setup.samples(), setup.options, *config.eva_config),
+      options);
+  std::cerr << "eva: directions found in the inputs of " << start.batches << " batches\n";
+  auto adapted = std::make_unique<peft::PeftModel>(*setup.base, start.config, "default", options);
+  start.put_into(*adapted, "default");
+  return adapted;
+}
+
+/// A new adapter that makes up for what the weights lost in 4 bits.
+std::unique_ptr<peft::PeftModel> adapter_by_loftq(const TrainFlags& flags, const TrainSetup& setup,
+                                                  peft::PeftOptions options) {
+  GRAFT_CHECK(setup.description.quantized == 0, ConfigError, "train: ", flags.model.model,
+              " is in 4 bits already, and --init-lora-weights loftq asks what its weights were "
+              "before; give the model as it was, with --quant");
+  const auto errors = std::make_shared<std::vector<peft::LoftQError>>();
+  options.original_weight = original_weights(flags.model.model, "--model", *setup.base);
+  options.on_loftq = [errors](const peft::LoftQError& error) { errors->push_back(error); };
+  auto adapted =
+      std::make_unique<peft::PeftModel>(*setup.base, lora_config(flags), "default", options);
+  const auto mean = [&](double peft::LoftQError::*error) {
+    double sum = 0;
+    for (const peft::LoftQError& each : *errors)
+      sum += each.*error;
+    return fixed_text(100 * sum / static_cast<double>(errors->size()), 2) + " %";
+  };
+  std::cerr << "loftq: weights begin " << mean(&peft::LoftQError::with_lora)
+            << " away from those of the model, " << mean(&peft::LoftQError::quantized_alone)
+            << " without the adapter\n";
+  return adapted;
+}
+
+std::unique_ptr<peft::PeftModel> new_adapter(const TrainFlags& flags, const TrainSetup& setup,
+                                             const peft::PeftOptions& options) {
+  const peft::LoraConfig config = lora_config(flags);
+  if (config.eva_config)
+    return adapter_by_eva(flags, setup, options);
+  if (config.init_lora_weights == peft::LoraInit::loftq)
+    return adapter_by_loftq(flags, setup, options);
+  return std::make_unique<peft::PeftModel>(*setup.base, config, "default", options);
+}
+
 void set_up_adapter(const TrainFlags& flags, TrainSetup& setup) {
   const peft::PeftOptions options = peft_options(flags.seed);
   if (const std::optional<AdapterName> from = adapter_of(flags.model)) {
@@ -45,12 +97,11 @@ void set_up_adapter(const TrainFlags& flags, TrainSetup& setup) {
         peft::PeftModel::from_pretrained(*setup.base, from->folder, "default", true, options)));
   } else {
     warn_of_useless_rank(flags.lora_r, *setup.base);
-    setup.adapted =
-        std::make_unique<peft::PeftModel>(*setup.base, lora_config(flags), "default", options);
+    setup.adapted = new_adapter(flags, setup, options);
   }
   nn::pack(*setup.base);
+  setup.optimizer = make_optimizer(flags, *setup.adapted);
   setup.counts = setup.adapted->count_parameters();
-  setup.optimizer = make_optimizer(flags, setup.adapted->trainable_parameters());
   setup.weights = std::make_unique<train::AdapterFiles>(*setup.adapted);
   peft::LoraConfig config = setup.adapted->config("default");
   config.base_model_name_or_path.reset();  // a model that was moved is the same model

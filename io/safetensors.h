@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -82,6 +83,19 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
 
 /// The same bytes through a writer that is open already, e.g. of a FolderCommit.
 void write_safetensors(FileWriter& out, std::span<const NamedTensor> tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+/// A tensor that is made when it is written, and dropped then.
+struct LazyTensor {
+  std::string name;
+  TensorInfo info;
+  /// Gives what `info` says, on the CPU.
+  std::function<Tensor()> make;
+};
+
+/// The same bytes for tensors that are made one after the other, in the order of the file. Throws
+/// also what their making throws, and Error where one is not what it was said to be.
+void write_safetensors(const std::filesystem::path& path, std::span<const LazyTensor> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace graft::io

@@ -21,33 +21,33 @@ size_t rank_of(DType dtype) {
 }
 
 /// The tensors in the order the reference writes them: wider dtypes first, so that each is aligned.
-std::vector<const NamedTensor*> in_file_order(std::span<const NamedTensor> tensors) {
-  std::vector<const NamedTensor*> order;
-  for (const NamedTensor& tensor : tensors)
+std::vector<const LazyTensor*> in_file_order(std::span<const LazyTensor> tensors) {
+  std::vector<const LazyTensor*> order;
+  for (const LazyTensor& tensor : tensors)
     order.push_back(&tensor);
-  std::ranges::sort(order, [](const NamedTensor* a, const NamedTensor* b) {
-    const size_t rank_a = rank_of(a->tensor.dtype());
-    const size_t rank_b = rank_of(b->tensor.dtype());
+  std::ranges::sort(order, [](const LazyTensor* a, const LazyTensor* b) {
+    const size_t rank_a = rank_of(a->info.dtype);
+    const size_t rank_b = rank_of(b->info.dtype);
     return rank_a != rank_b ? rank_a > rank_b : a->name < b->name;
   });
   return order;
 }
 
-void check_writable(std::span<const NamedTensor> tensors) {
+void check_names(std::span<const LazyTensor> tensors) {
   std::vector<std::string_view> names;
-  for (const NamedTensor& named : tensors) {
-    GRAFT_CHECK(named.tensor.defined(), ConfigError, "write_safetensors: tensor '", named.name,
-                "' is undefined");
-    GRAFT_CHECK(named.tensor.device() == cpu, DeviceError, "write_safetensors: tensor '",
-                named.name, "' is on ", named.tensor.device(), ", expected the CPU");
-    GRAFT_CHECK(named.name != "__metadata__", ConfigError,
+  for (const LazyTensor& tensor : tensors) {
+    GRAFT_CHECK(tensor.name != "__metadata__", ConfigError,
                 "write_safetensors: no tensor can be called '__metadata__'");
-    names.push_back(named.name);
+    names.push_back(tensor.name);
   }
   std::ranges::sort(names);
   const auto twice = std::ranges::adjacent_find(names);
   GRAFT_CHECK(twice == names.end(), ConfigError, "write_safetensors: two tensors are called '",
               twice == names.end() ? "" : *twice, "'");
+}
+
+int64_t nbytes_of(const TensorInfo& info) {
+  return info.shape.numel() * static_cast<int64_t>(element_size(info.dtype));
 }
 
 /// A JSON string. Throws ConfigError where the text is not valid UTF-8.
@@ -61,7 +61,7 @@ std::string quoted(const std::string& text) {
 
 /// The header with its length in front, padded with spaces so that the data begins at a multiple
 /// of 8.
-std::string header_text(const std::vector<const NamedTensor*>& order,
+std::string header_text(const std::vector<const LazyTensor*>& order,
                         const std::map<std::string, std::string>& metadata) {
   std::string text(8, '\0');
   const auto separate = [&] { text += text.back() == '{' ? "" : ","; };
@@ -75,15 +75,16 @@ std::string header_text(const std::vector<const NamedTensor*>& order,
     text += "}";
   }
   int64_t begin = 0;
-  for (const NamedTensor* named : order) {
-    const Tensor& tensor = named->tensor;
+  for (const LazyTensor* tensor : order) {
+    const auto& [dtype, shape] = tensor->info;
     separate();
-    text += concat(quoted(named->name), R"(:{"dtype":")",
-                   safetensors_dtypes()[rank_of(tensor.dtype())].name, R"(","shape":[)");
-    for (int i = 0; i < tensor.rank(); ++i)
-      text += concat(i == 0 ? "" : ",", tensor.dim(i));
-    text += concat(R"(],"data_offsets":[)", begin, ",", begin + tensor.nbytes(), "]}");
-    begin += tensor.nbytes();
+    text += concat(quoted(tensor->name), R"(:{"dtype":")",
+                   safetensors_dtypes()[rank_of(dtype)].name, R"(","shape":[)");
+    for (int i = 0; i < shape.rank(); ++i)
+      text += concat(i == 0 ? "" : ",", shape[i]);
+    const int64_t end = begin + nbytes_of(tensor->info);
+    text += concat(R"(],"data_offsets":[)", begin, ",", end, "]}");
+    begin = end;
   }
   text += "}";
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -94,25 +95,53 @@ std::string header_text(const std::vector<const NamedTensor*>& order,
   return text;
 }
 
+Tensor made(const LazyTensor& tensor) {
+  const Tensor value = tensor.make();
+  GRAFT_CHECK(value.device() == cpu, DeviceError, "write_safetensors: tensor '", tensor.name,
+              "' is on ", value.device(), ", expected the CPU");
+  GRAFT_CHECK(value.dtype() == tensor.info.dtype && value.shape() == tensor.info.shape, Error,
+              "write_safetensors: tensor '", tensor.name, "' is ", value.dtype(), " ",
+              value.shape(), ", but was to be ", tensor.info.dtype, " ", tensor.info.shape);
+  return value.contiguous();
+}
+
+void write(FileWriter& out, std::span<const LazyTensor> tensors,
+           const std::map<std::string, std::string>& metadata) {
+  check_names(tensors);
+  const std::vector<const LazyTensor*> order = in_file_order(tensors);
+  const std::string header = header_text(order, metadata);
+  auto total = static_cast<int64_t>(header.size());
+  for (const LazyTensor* tensor : order)
+    total += nbytes_of(tensor->info);
+  out.reserve(total);
+  out.write(header);
+  for (const LazyTensor* tensor : order)
+    out.write(made(*tensor).bytes());
+}
+
 }  // namespace
 
 void write_safetensors(FileWriter& out, std::span<const NamedTensor> tensors,
                        const std::map<std::string, std::string>& metadata) {
-  check_writable(tensors);
-  const std::vector<const NamedTensor*> order = in_file_order(tensors);
-  const std::string header = header_text(order, metadata);
-  auto total = static_cast<int64_t>(header.size());
-  for (const NamedTensor* named : order)
-    total += named->tensor.nbytes();
-  out.reserve(total);
-  out.write(header);
-  for (const NamedTensor* named : order)
-    out.write(named->tensor.contiguous().bytes());
+  std::vector<LazyTensor> lazy;
+  for (const NamedTensor& named : tensors) {
+    GRAFT_CHECK(named.tensor.defined(), ConfigError, "write_safetensors: tensor '", named.name,
+                "' is undefined");
+    lazy.push_back({named.name,
+                    {named.tensor.dtype(), named.tensor.shape()},
+                    [&tensor = named.tensor] { return tensor; }});
+  }
+  write(out, lazy, metadata);
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                        const std::map<std::string, std::string>& metadata) {
   write_file_atomically(path, [&](FileWriter& out) { write_safetensors(out, tensors, metadata); });
+}
+
+void write_safetensors(const std::filesystem::path& path, std::span<const LazyTensor> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  write_file_atomically(path, [&](FileWriter& out) { write(out, tensors, metadata); });
 }
 
 }  // namespace graft::io

@@ -190,14 +190,15 @@ std::unique_ptr<nn::CausalLM> load(const fs::path& path, const LoadOptions& opti
                         .device = options.device,
                         .format = checkpoint.config.quant.format(),
                         .compute = compute_dtype(options),
-                        .on_quantized = options.on_quantized};
+                        .on_quantized = options.on_quantized,
+                        .streamed = options.streamed};
   if (!is_stored)
     weights.quantized = weights_to_quantize(*model, options.quant, options.matcher);
   if (options.progress)
     weights.progress = [&, total = nn::count_parameters(*model)](int64_t done) {
       options.progress({done, total});
     };
-  load_tensors(*model, *checkpoint.tensors, weights);
+  load_tensors(*model, std::move(checkpoint.tensors), weights);
   return model;
 }
 

@@ -34,8 +34,11 @@ struct LoadOptions {
   quant::Config quant{};
   /// For names in quant.llm_int8_skip_modules that are regular expressions: text::full_matcher().
   NameMatcher matcher{};
-  /// Called for each weight that was quantised.
+  /// Called for each weight that was quantised; not of streamed ones.
   std::function<void(const QuantizationError&)> on_quantized{};
+  /// Matrices stay in their files, and each is read (and quantised) whenever it is used: the model
+  /// takes the memory of one of them, and more time. The files must stay as they are meanwhile.
+  bool streamed = false;
   /// Called after each tensor.
   std::function<void(const LoadProgress&)> progress{};
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "graft/models/quantization.h"
 #include "graft/models/torch_dtype.h"
 #include "graft/models/weights.h"
+#include "graft/quant/blocks.h"
 
 namespace graft::models {
 namespace {
@@ -28,35 +30,70 @@ struct Shard {
   std::vector<std::string> names{};  ///< of the tensors, once they are written
 };
 
-/// The weight in 4 bits that a parameter is held as, or nullptr.
-const quant::QuantizedTensor* quantized_of(const nn::NamedMember& parameter) {
+/// How a parameter is held in 4 bits; nothing where it is dense.
+std::optional<quant::Format> format_of(const nn::NamedMember& parameter) {
   const auto* weight = dynamic_cast<const nn::Weight*>(parameter.member);
-  return weight == nullptr ? nullptr : std::get_if<quant::QuantizedTensor>(&weight->storage());
+  return weight == nullptr ? std::nullopt : weight->form().format;
 }
 
 /// What is written of a model's weights.
 struct Form {
   DType dtype;
+  bool dequantize;
   DType quant_storage;
   std::set<std::string> transposed;
 };
 
-/// The tensors of a file that hold a parameter.
-std::vector<io::NamedTensor> tensors_of(const nn::NamedMember& parameter, const Form& form) {
-  if (const quant::QuantizedTensor* value = quantized_of(parameter))
-    return quantized_tensors(parameter.path, *value, form.quant_storage);
-  Tensor value = parameter.member->value().to(form.dtype);
-  if (form.transposed.contains(parameter.path))
-    value = value.transpose(0, 1).contiguous();
-  return {{parameter.path, std::move(value)}};
+io::LazyTensor as_it_is(io::NamedTensor tensor) {
+  const io::TensorInfo info{tensor.tensor.dtype(), tensor.tensor.shape()};
+  return {std::move(tensor.name), info, [value = std::move(tensor.tensor)] { return value; }};
 }
 
-int64_t bytes_of(const nn::NamedMember& parameter, DType dtype) {
-  if (const quant::QuantizedTensor* value = quantized_of(parameter)) {
-    const bool has_both = value->nested && value->absmax.defined();
-    return value->nbytes() - (has_both ? value->absmax.nbytes() : 0);
+/// The numbers of a parameter, rounded once.
+Tensor dense_value(nn::Member& parameter, DType dtype) {
+  if (const auto* weight = dynamic_cast<nn::Weight*>(&parameter); weight && weight->form().format)
+    return quant::dequantize(std::get<quant::QuantizedTensor>(weight->storage()), dtype);
+  return parameter.value().to(dtype);
+}
+
+/// The tensors of a file that hold a parameter. What is dense is made as it is written.
+std::vector<io::LazyTensor> tensors_of(const nn::NamedMember& parameter, const Form& form) {
+  std::vector<io::LazyTensor> tensors;
+  if (!form.dequantize && format_of(parameter)) {
+    const nn::WeightStorage held = static_cast<nn::Weight*>(parameter.member)->storage();
+    for (io::NamedTensor& part : quantized_tensors(
+             parameter.path, std::get<quant::QuantizedTensor>(held), form.quant_storage))
+      tensors.push_back(as_it_is(std::move(part)));
+    return tensors;
   }
-  return parameter.member->shape().numel() * static_cast<int64_t>(element_size(dtype));
+  const bool is_transposed = form.transposed.contains(parameter.path);
+  const Shape shape = parameter.member->shape();
+  tensors.push_back({parameter.path,
+                     {form.dtype, is_transposed ? Shape{shape[1], shape[0]} : shape},
+                     [member = parameter.member, dtype = form.dtype, is_transposed] {
+                       const Tensor value = dense_value(*member, dtype);
+                       return is_transposed ? value.transpose(0, 1) : value;
+                     }});
+  return tensors;
+}
+
+/// Of the tensors that hold numbers in 4 bits, but for the text beside them.
+int64_t bytes_in_4_bits(int64_t numbers, const quant::Format& format) {
+  const auto number_size = static_cast<int64_t>(sizeof(float));
+  const auto blocks_of = [](int64_t count, int64_t size) { return (count + size - 1) / size; };
+  const int64_t scales = blocks_of(numbers, format.blocksize);
+  const int64_t codes_and_map = blocks_of(numbers, 2) + 16 * number_size;
+  if (!format.double_quant)
+    return codes_and_map + scales * number_size;
+  return codes_and_map + scales + number_size * (256 + blocks_of(scales, quant::nested_blocksize));
+}
+
+int64_t bytes_of(const nn::NamedMember& parameter, const SaveOptions& options) {
+  const int64_t numbers = parameter.member->shape().numel();
+  const std::optional<quant::Format> format = format_of(parameter);
+  if (format && !options.dequantize)
+    return bytes_in_4_bits(numbers, *format);
+  return numbers * static_cast<int64_t>(element_size(options.dtype));
 }
 
 /// "model-00002-of-00003.safetensors".
@@ -73,7 +110,7 @@ std::vector<Shard> cut_into_shards(const std::vector<nn::NamedMember>& parameter
                                    const SaveOptions& options) {
   std::vector<Shard> shards(1);
   for (const nn::NamedMember& parameter : parameters) {
-    const int64_t bytes = bytes_of(parameter, options.dtype);
+    const int64_t bytes = bytes_of(parameter, options);
     if (!shards.back().parameters.empty() && shards.back().bytes + bytes > options.max_shard_bytes)
       shards.emplace_back();
     shards.back().parameters.push_back(parameter);
@@ -87,12 +124,13 @@ std::vector<Shard> cut_into_shards(const std::vector<nn::NamedMember>& parameter
 }
 
 void write_shard(const fs::path& folder, Shard& shard, const Form& form) {
-  std::vector<io::NamedTensor> tensors;
+  std::vector<io::LazyTensor> tensors;
   shard.bytes = 0;
   for (const nn::NamedMember& parameter : shard.parameters) {
-    for (io::NamedTensor& tensor : tensors_of(parameter, form)) {
+    for (io::LazyTensor& tensor : tensors_of(parameter, form)) {
       shard.names.push_back(tensor.name);
-      shard.bytes += tensor.tensor.nbytes();
+      const auto& [dtype, shape] = tensor.info;
+      shard.bytes += shape.numel() * static_cast<int64_t>(element_size(dtype));
       tensors.push_back(std::move(tensor));
     }
   }
@@ -162,14 +200,17 @@ void save_pretrained(nn::CausalLM& model, const fs::path& folder, const SaveOpti
   GRAFT_CHECK(!error, IoError, "save_pretrained: cannot make the folder ", folder.string(), ": ",
               error.message());
   const nn::ModelInfo& info = model.info();
-  const Form form{options.dtype, info.quant.bnb_4bit_quant_storage, transposed_in_files(model)};
+  const Form form{options.dtype, options.dequantize, info.quant.bnb_4bit_quant_storage,
+                  transposed_in_files(model)};
   for (Shard& shard : shards)
     write_shard(folder, shard, form);
   if (shards.size() > 1)
     write_index(folder, shards);
   remove_stale_weights(folder, shards);
-  const bool is_quantized = std::ranges::any_of(
-      parameters, [](const nn::NamedMember& entry) { return quantized_of(entry) != nullptr; });
+  const bool is_quantized =
+      !options.dequantize && std::ranges::any_of(parameters, [](const nn::NamedMember& entry) {
+        return format_of(entry).has_value();
+      });
   io::write_file_atomically(folder / "config.json", config_text(info, options.dtype, is_quantized));
 }
 

@@ -178,31 +178,78 @@ quant::QuantizedTensor quantized(const Tensor& matrix, const std::string& name,
   }
 }
 
-/// The weight in 4 bits from now on, in panels.
-void hold(const PathsOf& entry, quant::QuantizedTensor value, const WeightOptions& options) {
+/// The tensor of a source that a parameter is read from, and how.
+struct Origin {
+  std::string name;
+  bool transposed = false;
+  bool is_quantized = false;  ///< in the source
+  bool to_quantize = false;
+
+  bool is_in_4_bits() const { return is_quantized || to_quantize; }
+};
+
+Origin origin_of(const PathsOf& entry, const std::string& name, const io::TensorSource& source,
+                 const WeightOptions& options) {
+  const bool is_stored_so = is_quantized(source, name);
+  const Origin origin{name, entry.transposed, is_stored_so,
+                      !is_stored_so && options.quantized.contains(entry.paths[0])};
+  GRAFT_CHECK(!origin.is_in_4_bits() || options.device == cpu, DeviceError,
+              "load: weights in 4 bits are held on the CPU, ", options.device, " given");
+  return origin;
+}
+
+Tensor read_dense(const Origin& origin, const io::TensorSource& source) {
+  Tensor stored = source.load(origin.name);
+  return origin.transposed ? stored.transpose(0, 1) : stored;
+}
+
+/// A matrix in 4 bits, in panels.
+quant::QuantizedTensor read_in_4_bits(const Origin& origin, const io::TensorSource& source,
+                                      const WeightOptions& options) {
+  quant::QuantizedTensor value =
+      origin.is_quantized ? read_quantized(source, origin.name)
+                          : quantized(read_dense(origin, source), origin.name, source, options);
   value.compute = options.compute;
-  entry.weight()->load(quant::to_panels(value));
+  return quant::to_panels(value);
+}
+
+/// The weight is read from the source as it is used.
+void stream(nn::Weight& weight, const Origin& origin,
+            const std::shared_ptr<const io::TensorSource>& source, const WeightOptions& options) {
+  nn::WeightForm form{options.dtype};
+  if (origin.is_quantized) {
+    const QuantizedInfo info = quantized_info(*source, origin.name);
+    form = {info.dtype, info.format};
+  } else if (origin.to_quantize) {
+    form.format = options.format;
+  }
+  const WeightOptions copy{.dtype = options.dtype,
+                           .device = options.device,
+                           .format = options.format,
+                           .compute = options.compute};
+  weight.stream(form, [origin, source, copy]() -> nn::WeightStorage {
+    nn::WeightStorage held;
+    if (origin.is_in_4_bits())
+      held = read_in_4_bits(origin, *source, copy);
+    else
+      held = Variable(converted(read_dense(origin, *source), copy));
+    source->drop_pages(origin.name);
+    return held;
+  });
 }
 
 /// Loads a parameter from the tensor of that name.
-void load_parameter(const PathsOf& entry, const std::string& name, const io::TensorSource& source,
+void load_parameter(const PathsOf& entry, const std::string& name,
+                    const std::shared_ptr<const io::TensorSource>& source,
                     const WeightOptions& options) {
-  const bool to_quantize = options.quantized.contains(entry.paths[0]);
-  if (to_quantize || is_quantized(source, name))
-    GRAFT_CHECK(options.device == cpu, DeviceError, "load: weights in 4 bits are held on the CPU, ",
-                options.device, " given");
-  if (is_quantized(source, name)) {
-    hold(entry, read_quantized(source, name), options);
-    return;
-  }
-  Tensor stored = source.load(name);
-  if (entry.transposed)
-    stored = stored.transpose(0, 1);
-  if (to_quantize) {
-    hold(entry, quantized(stored, name, source, options), options);
-    return;
-  }
-  entry.parameter->load(converted(std::move(stored), options));
+  const Origin origin = origin_of(entry, name, *source, options);
+  nn::Weight* weight = entry.weight();
+  if (weight != nullptr && options.streamed)
+    stream(*weight, origin, source, options);
+  else if (origin.is_in_4_bits())
+    weight->load(read_in_4_bits(origin, *source, options));
+  else
+    entry.parameter->load(converted(read_dense(origin, *source), options));
 }
 
 }  // namespace
@@ -245,13 +292,14 @@ void check_tensors(nn::Module& root, const io::TensorSource& source) {
   problems.throw_if_any(names.empty() ? "checkpoint" : source.file_of(names[0]));
 }
 
-void load_tensors(nn::Module& root, const io::TensorSource& source, const WeightOptions& options) {
+void load_tensors(nn::Module& root, const std::shared_ptr<const io::TensorSource>& source,
+                  const WeightOptions& options) {
   int64_t done = 0;
   for (const PathsOf& entry : parameters_of(root)) {
-    const std::vector<std::string> present = names_in(source, entry);
+    const std::vector<std::string> present = names_in(*source, entry);
     load_parameter(entry, present.at(0), source, options);
     for (const std::string& path : present)
-      source.drop_pages(path);
+      source->drop_pages(path);
     done += entry.parameter->shape().numel();
     if (options.progress)
       options.progress(done);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -33,11 +34,14 @@ struct WeightOptions {
   DType compute = DType::f32;
   std::function<void(const QuantizationError&)> on_quantized{};
   std::function<void(int64_t done)> progress{};
+  /// Matrices are streamed (nn::Weight::stream), so that the source is read as they are used.
+  bool streamed = false;
 };
 
 /// Loads every parameter, one after the other. Requires: check_tensors passed. Throws FormatError
 /// where tied parameters have different numbers in the source, and where one to be quantised is not
-/// finite.
-void load_tensors(nn::Module& root, const io::TensorSource& source, const WeightOptions& options);
+/// finite; of streamed ones that is found as they are used.
+void load_tensors(nn::Module& root, const std::shared_ptr<const io::TensorSource>& source,
+                  const WeightOptions& options);
 
 }  // namespace graft::models

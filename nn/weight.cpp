@@ -5,14 +5,14 @@
 namespace graft::nn {
 namespace {
 
-DType dtype_of(const Variable& w) {
-  return w.dtype();
+WeightForm form_of(const Variable& w) {
+  return {w.dtype()};
 }
-DType dtype_of(const PackedTensor& w) {
-  return w.dtype();
+WeightForm form_of(const PackedTensor& w) {
+  return {w.dtype()};
 }
-DType dtype_of(const quant::QuantizedTensor& w) {
-  return w.dtype;
+WeightForm form_of(const quant::QuantizedTensor& w) {
+  return {w.dtype, quant::Format{w.type, w.blocksize, w.nested.has_value()}};
 }
 
 Tensor value_of(const Variable& w) {
@@ -38,6 +38,7 @@ void Weight::load(Tensor value) {
     dense->set_value(std::move(value));
   else
     content_->storage = Variable(std::move(value));
+  content_->read = nullptr;
 }
 
 void Weight::load_untied(Tensor value) {
@@ -48,6 +49,13 @@ void Weight::load_untied(Tensor value) {
 void Weight::load(quant::QuantizedTensor value) {
   check_shape(value.shape);
   content_->storage = std::move(value);
+  content_->read = nullptr;
+}
+
+void Weight::stream(const WeightForm& form, ReadWeight read) {
+  content_->storage = Variable(Tensor());
+  content_->form = form;
+  content_->read = std::move(read);
 }
 
 void Weight::pack() {
@@ -59,8 +67,8 @@ void Weight::pack() {
     content_->storage = graft::pack(value);
 }
 
-DType Weight::dtype() const {
-  return visit([](const auto& held) { return dtype_of(held); });
+WeightForm Weight::form() const {
+  return is_streamed() ? content_->form : visit([](const auto& held) { return form_of(held); });
 }
 
 Tensor Weight::value() const {

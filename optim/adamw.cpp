@@ -49,11 +49,13 @@ std::map<std::string, double> AdamW::settings() const {
 
 void AdamW::update(size_t i, const Tensor& grad, double grad_scale, int64_t step) {
   const Tensor& weight = value(i);
+  AdamWOptions options = options_;
+  options.weight_decay = decay_of(i, options_.weight_decay);
   adamw_slot(weight.device(), {.w = weight.as_view(),
                                .g = grad.as_view(),
                                .m = buffer(first, i).as_view(),
                                .v = buffer(second, i).as_view(),
-                               .scalars = scalars_of(options_, lr(), grad_scale, step)});
+                               .scalars = scalars_of(options, lr_of(i), grad_scale, step)});
 }
 
 }  // namespace graft::optim

@@ -43,7 +43,9 @@ std::map<std::string, double> AdamW8bit::settings() const {
 
 void AdamW8bit::update(size_t i, const Tensor& grad, double grad_scale, int64_t step) {
   const Tensor& weight = value(i);
-  const AdamWScalars scalars = scalars_of(options_, lr(), grad_scale, step);
+  AdamWOptions options = options_;
+  options.weight_decay = decay_of(i, options_.weight_decay);
+  const AdamWScalars scalars = scalars_of(options, lr_of(i), grad_scale, step);
   if (has_8bit_state(weight))
     quant::adamw8bit_slot(weight.device(), {.w = weight.as_view(),
                                             .g = grad.as_view(),

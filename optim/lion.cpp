@@ -34,10 +34,10 @@ void Lion::update(size_t i, const Tensor& grad, double grad_scale, int64_t) {
   lion_slot(weight.device(), {.w = weight.as_view(),
                               .g = grad.as_view(),
                               .m = buffer(0, i).as_view(),
-                              .lr = lr(),
+                              .lr = lr_of(i),
                               .beta1 = options_.beta1,
                               .beta2 = options_.beta2,
-                              .weight_decay = options_.weight_decay,
+                              .weight_decay = decay_of(i, options_.weight_decay),
                               .grad_scale = grad_scale});
 }
 

@@ -1,6 +1,7 @@
 #include "graft/optim/optimizer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -32,7 +33,7 @@ std::string difference(const State& given, const State& expected) {
 }  // namespace
 
 Optimizer::Optimizer(std::string_view operation, std::vector<NamedVariable> parameters, double lr)
-    : parameters_(std::move(parameters)), lr_(lr) {
+    : parameters_(std::move(parameters)), lr_(lr), parameter_settings_(parameters_.size()) {
   GRAFT_CHECK(!parameters_.empty(), ConfigError, operation,
               ": no parameters given; nothing of the model requires a gradient");
   GRAFT_CHECK(lr >= 0, ConfigError, operation, ": lr is ", lr, ", at least 0 expected");
@@ -47,6 +48,17 @@ Optimizer::Optimizer(std::string_view operation, std::vector<NamedVariable> para
                 operation, ": '", name, "' holds no row-major floating numbers");
   }
   steps_ = Tensor::zeros({static_cast<int64_t>(parameters_.size())}, DType::i64);
+}
+
+void Optimizer::set_parameter_settings(std::vector<ParameterSettings> settings) {
+  GRAFT_CHECK(settings.size() == parameters_.size(), ConfigError, name(), ": settings of ",
+              settings.size(), " parameters given, ", parameters_.size(), " expected");
+  for (size_t i = 0; i < settings.size(); ++i)
+    GRAFT_CHECK(settings[i].lr_factor >= 0 && std::isfinite(settings[i].lr_factor), ConfigError,
+                name(), ": the learning rate of '", parameters_[i].name,
+                "' is to be multiplied by ", settings[i].lr_factor,
+                ", a finite number of at least 0 expected");
+  parameter_settings_ = std::move(settings);
 }
 
 void Optimizer::add_buffer(std::string_view name) {

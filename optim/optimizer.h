@@ -22,6 +22,14 @@ namespace graft::optim {
 /// how many updates each parameter has had.
 using State = std::map<std::string, Tensor>;
 
+/// How one parameter is stepped where that differs from the others.
+struct ParameterSettings {
+  double lr_factor = 1;  ///< its learning rate is this times the optimizer's
+  bool decays = true;    ///< false: weight decay leaves it alone
+
+  friend bool operator==(const ParameterSettings&, const ParameterSettings&) = default;
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -37,6 +45,12 @@ class Optimizer {
   double lr() const { return lr_; }
   /// The learning rate of the steps to come.
   void set_lr(double lr) { lr_ = lr; }
+
+  /// One for each parameter, in their order: what a resumed run must share.
+  const std::vector<ParameterSettings>& parameter_settings() const { return parameter_settings_; }
+  /// Throws ConfigError where there is not one for each parameter, or a factor is negative or not
+  /// finite.
+  void set_parameter_settings(std::vector<ParameterSettings> settings);
 
   /// Takes the accumulated gradients away from the parameters, in their order; undefined where
   /// there is none.
@@ -68,6 +82,11 @@ class Optimizer {
   /// The state tensor of parameter `i` that was added as number `buffer`.
   const Tensor& buffer(size_t buffer, size_t i) const { return buffers_[buffer].tensors[i]; }
 
+  /// The learning rate of parameter `i`.
+  double lr_of(size_t i) const { return lr_ * parameter_settings_[i].lr_factor; }
+  /// The weight decay of parameter `i`, where it is `all` for those that have any.
+  double decay_of(size_t i, double all) const { return parameter_settings_[i].decays ? all : 0; }
+
   /// Updates parameter `i`; `step` counts its updates from 1. grad is row-major.
   virtual void update(size_t i, const Tensor& grad, double grad_scale, int64_t step) = 0;
   /// Parameter `i`, row-major, to be written in place.
@@ -82,6 +101,7 @@ class Optimizer {
 
   std::vector<NamedVariable> parameters_;
   double lr_;
+  std::vector<ParameterSettings> parameter_settings_;  // one per parameter
   std::vector<Buffer> buffers_;
   Tensor steps_;  // (parameters) i64
 };

@@ -38,10 +38,10 @@ void Sgd::update(size_t i, const Tensor& grad, double grad_scale, int64_t step) 
   sgd_slot(weight.device(), {.w = weight.as_view(),
                              .g = grad.as_view(),
                              .m = options_.momentum > 0 ? buffer(0, i).as_view() : TensorView{},
-                             .lr = lr(),
+                             .lr = lr_of(i),
                              .momentum = options_.momentum,
                              .dampening = options_.dampening,
-                             .weight_decay = options_.weight_decay,
+                             .weight_decay = decay_of(i, options_.weight_decay),
                              .grad_scale = grad_scale,
                              .nesterov = options_.nesterov,
                              .first = step == 1});

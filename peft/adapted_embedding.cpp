@@ -1,5 +1,6 @@
 #include "graft/peft/adapted_embedding.h"
 
+#include "graft/autograd/columns.h"
 #include "graft/autograd/embedding.h"
 #include "graft/autograd/pointwise.h"
 #include "graft/tensor/embedding.h"
@@ -31,22 +32,30 @@ Variable AdaptedEmbedding::forward(const Tensor& ids, const nn::Context& context
     if (use_merged && is_merged(name))
       continue;
     const Tensor tokens = tokens_under(context, name, ids.shape(), ids.numel());
+    const Variable gain = adapter.gain(context);
+    GRAFT_CHECK(!tokens.defined() || !gain.defined(), ConfigError, "forward: the adapter \"", name,
+                "\" has use_dora and cannot apply to single rows; give all rows the same adapter");
     y = to(y, accumulator_dtype(y.dtype()));
     if (tokens.defined())
       y = add_at(y, adapter, ids.contiguous(), context, tokens);
     else
       y = graft::add(y, adapter.forward(ids, context));
+    if (gain.defined())
+      y = scale_columns(y, gain);
   }
   return to(y, base.dtype());
 }
 
 std::unique_ptr<nn::Module> AdaptedEmbedding::make_merged(const MergeRequest& request) {
-  std::vector<NamedDelta> deltas;
-  for (const std::string& name : request.names) {
-    if (const EmbeddingAdapter* adapter = find(name))
-      deltas.push_back({name, adapter->delta(*base_)});
-  }
-  return deltas.empty() ? nullptr : merged_embedding(*base_, deltas, request);
+  const std::vector<std::string> here = those_here(request.names);
+  const auto deltas = [this, here] {
+    std::vector<NamedDelta> found;
+    for (const std::string& name : here)
+      found.push_back({name, find(name)->delta(*base_)});
+    return found;
+  };
+  check_copy(base_->weight(), request);
+  return here.empty() ? nullptr : merged_embedding(*base_, deltas, request);
 }
 
 void AdaptedEmbedding::set_merged(const std::vector<std::string>& names,

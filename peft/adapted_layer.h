@@ -37,8 +37,8 @@ class AdaptedLayer {
   virtual void remove(std::string_view name) = 0;
 
   /// A layer with the base's numbers and those of the adapters of these names in one, held as the
-  /// base is (what has 4 bits, in 16 or 32); nullptr where there are none of them here. Throws
-  /// NonFiniteError.
+  /// base is (what has 4 bits, as the options say); nullptr where there are none of them here. Of a
+  /// base whose weight is streamed the sum refers to this layer. Throws as merged_linear does.
   virtual std::unique_ptr<nn::Module> make_merged(const MergeRequest& request) = 0;
   /// Puts what make_merged(names) gave into use; nullptr for nothing merged.
   virtual void set_merged(const std::vector<std::string>& names,
@@ -48,14 +48,24 @@ class AdaptedLayer {
 
  protected:
   /// True where the merged layer can stand for what the context asks for: it names all merged
-  /// adapters for all rows, none of them is trained by this forward, and no adapter brings
-  /// parameters of the base of its own.
+  /// adapters for all rows, none of them is trained by this forward, none applies behind one that
+  /// is not merged where their order matters, and no adapter brings parameters of the base of its
+  /// own.
   bool merged_layer_applies(const nn::Context& context, bool is_overridden) const;
   bool is_merged(std::string_view name) const;
+  /// Throws ConfigError where the request would put the copy that an adapter has of `weight` in its
+  /// place, and another adapter multiplies what is there.
+  void check_copy(nn::Member& weight, const MergeRequest& request) const;
+  /// Those of the names that the layer has.
+  std::vector<std::string> those_here(const std::vector<std::string>& names) const;
   /// Keeps those of the names that the layer has.
   void set_merged_names(const std::vector<std::string>& names);
 
  private:
+  /// False where an adapter of these that is not merged comes before one that is, and one of the
+  /// two multiplies.
+  bool merged_come_first(const std::vector<std::string>& names) const;
+
   std::vector<std::string> merged_names_;
 };
 

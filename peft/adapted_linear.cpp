@@ -1,11 +1,15 @@
 #include "graft/peft/adapted_linear.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "graft/autograd/columns.h"
 #include "graft/autograd/embedding.h"
+#include "graft/autograd/low_rank.h"
 #include "graft/autograd/pointwise.h"
+#include "graft/peft/base_bias.h"
 
 namespace graft::peft {
 namespace {
@@ -14,39 +18,81 @@ int64_t tokens_of(const Variable& x) {
   return x.shape().numel() / std::max<int64_t>(x.shape()[x.value().rank() - 1], 1);
 }
 
-/// y (…, out) + addend (out) at some tokens.
+/// y (…, out) + addend (out) at some tokens; at all where they are undefined.
 Variable add_bias(const Variable& y, const Variable& addend, const Tensor& tokens) {
+  if (!tokens.defined()) {
+    const Variable ones(Tensor::full(addend.shape(), 1, accumulator_dtype(y.dtype())));
+    return scale_columns(y, ones, to(addend, y.dtype()));
+  }
   const Variable rows = graft::embedding(view(y, {-1, addend.shape()[0]}), tokens);
   const Variable ones(Tensor::full({tokens.numel(), 1}, 1, addend.dtype()));
   const Variable added = linear(ones, view(addend, {-1, 1}), {});
   return replace_rows(y, to(add(to(rows, addend.dtype()), added), y.dtype()), tokens);
 }
 
-/// What adapters add on top of the base, sorted by how.
+/// What adapters add on top of each other up to the first of them that multiplies.
+struct Stage {
+  std::vector<LowRank> terms{};
+  Variable bias{};                                    // for all rows
+  std::vector<std::pair<Variable, Tensor>> biases{};  // for some tokens
+  std::vector<const Adapter*> others{};               // no low-rank terms
+  Variable gain{};
+};
+
+/// What adapters make of the base's output, sorted by how.
 struct Contributions {
-  std::vector<LowRank> terms;
-  Variable bias;                                    // for all rows
-  std::vector<std::pair<Variable, Tensor>> biases;  // for some tokens
-  std::vector<const Adapter*> others;               // no low-rank terms
+  std::vector<Stage> stages = std::vector<Stage>(1);
 
   void add(const Adapter& adapter, const nn::Context& context, const Tensor& tokens) {
+    if (stages.back().gain.defined())
+      stages.emplace_back();
+    Stage& stage = stages.back();
     std::optional<LowRank> term = adapter.low_rank(context);
     if (!term) {
       GRAFT_CHECK(!tokens.defined(), ConfigError,
                   "forward: an adapter of a kind that is no product of two small matrices cannot "
                   "apply to single rows; give all rows the same adapter");
-      others.push_back(&adapter);
+      stage.others.push_back(&adapter);
       return;
     }
+    const Variable gain = adapter.gain(context);
+    GRAFT_CHECK(!tokens.defined() || !gain.defined(), ConfigError,
+                "forward: an adapter with use_dora cannot apply to single rows; give all rows the "
+                "same adapter");
+    stage.gain = gain;
     term->rows = tokens;
-    terms.push_back(std::move(*term));
+    stage.terms.push_back(std::move(*term));
+    if (std::optional<LowRank> taken = adapter.taken()) {
+      taken->rows = tokens;
+      stage.terms.push_back(std::move(*taken));
+    }
     const Variable added = adapter.bias();
     if (added.defined() && tokens.defined())
-      biases.emplace_back(added, tokens);
+      stage.biases.emplace_back(added, tokens);
     else if (added.defined())
-      bias = bias.defined() ? graft::add(bias, added) : added;
+      stage.bias = stage.bias.defined() ? graft::add(stage.bias, added) : added;
   }
 };
+
+/// What the stages make of the output of `layer`, which is the base or has some adapters in it.
+Variable run(const std::vector<Stage>& stages, const Variable& x, const nn::Linear& layer,
+             const nn::Linear& base, const nn::Context& context) {
+  Variable y = layer.forward(x, context, {.terms = stages[0].terms, .bias = stages[0].bias});
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = stages[i];
+    for (size_t term = 0; i > 0 && term < stage.terms.size(); ++term)
+      y = graft::add(y, low_rank(x, stage.terms[term]));
+    if (i > 0 && stage.bias.defined())
+      y = add_bias(y, stage.bias, Tensor());
+    for (const auto& [bias, tokens] : stage.biases)
+      y = add_bias(y, bias, tokens);
+    for (const Adapter* adapter : stage.others)
+      y = graft::add(y, adapter->forward(x, base, context));
+    if (stage.gain.defined())
+      y = scaled_but_for_bias(y, stage.gain, bias_of(base, context));
+  }
+  return y;
+}
 
 }  // namespace
 
@@ -61,21 +107,19 @@ Variable AdaptedLinear::forward(const Variable& x, const nn::Context& context) c
     if (!tokens.defined() || tokens.numel() > 0)
       added.add(adapter, context, tokens);
   }
-  Variable y = layer.forward(x, context, {.terms = added.terms, .bias = added.bias});
-  for (const auto& [bias, tokens] : added.biases)
-    y = add_bias(y, bias, tokens);
-  for (const Adapter* adapter : added.others)
-    y = graft::add(y, adapter->forward(x, *base_, context));
-  return y;
+  return run(added.stages, x, layer, *base_, context);
 }
 
 std::unique_ptr<nn::Module> AdaptedLinear::make_merged(const MergeRequest& request) {
-  std::vector<NamedDelta> deltas;
-  for (const std::string& name : request.names) {
-    if (const Adapter* adapter = find(name))
-      deltas.push_back({name, adapter->delta(*base_)});
-  }
-  return deltas.empty() ? nullptr : merged_linear(*base_, deltas, request);
+  const std::vector<std::string> here = those_here(request.names);
+  const auto deltas = [this, here] {
+    std::vector<NamedDelta> found;
+    for (const std::string& name : here)
+      found.push_back({name, find(name)->delta(*base_)});
+    return found;
+  };
+  check_copy(base_->weight(), request);
+  return here.empty() ? nullptr : merged_linear(*base_, deltas, request);
 }
 
 void AdaptedLinear::set_merged(const std::vector<std::string>& names,

@@ -18,6 +18,14 @@ std::optional<LowRank> Adapter::low_rank(const nn::Context&) const {
   return std::nullopt;
 }
 
+Variable Adapter::gain(const nn::Context&) const {
+  return {};
+}
+
+Variable EmbeddingAdapter::gain(const nn::Context&) const {
+  return {};
+}
+
 Variable Adapter::forward(const Variable&, const nn::Linear&, const nn::Context&) const {
   throw Error("adapter: this kind defines neither low_rank nor forward");
 }

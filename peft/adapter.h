@@ -20,6 +20,8 @@ class AdapterBase : public nn::Module {
   /// The adapter's contribution is multiplied by this, besides what its settings say.
   double scale() const { return scale_; }
   void set_scale(double scale) { scale_ = scale; }
+  /// True for kinds that multiply what was there before them: the order of adapters matters then.
+  virtual bool multiplies() const { return false; }
   /// True where a forward would be recorded for the gradients of the adapter's parameters.
   virtual bool is_trained() const;
 
@@ -33,10 +35,16 @@ class Adapter : public AdapterBase {
   virtual std::optional<LowRank> low_rank(const nn::Context& context) const;
   /// What goes with the low-rank term to every output, (out); undefined for nothing.
   virtual Variable bias() const { return {}; }
+  /// What the layer is without while the adapter applies, as it was taken out of the weight when
+  /// the adapter began; a term of negative scale.
+  virtual std::optional<LowRank> taken() const { return std::nullopt; }
+  /// What each output is multiplied by once the term is in it, (out); undefined for nothing. The
+  /// outputs are those of the layer and the adapters before this one, without the layer's bias.
+  virtual Variable gain(const nn::Context& context) const;
   /// What is added to base(x), for kinds that have no low-rank term. x (…, in) -> (…, out).
   virtual Variable forward(const Variable& x, const nn::Linear& base,
                            const nn::Context& context) const;
-  /// What merging adds to the parameters of the base layer.
+  /// What merging does to the parameters of the base layer.
   virtual Delta delta(const nn::Linear& base) const = 0;
 };
 
@@ -44,8 +52,10 @@ class EmbeddingAdapter : public AdapterBase {
  public:
   /// What is added to base(ids), in the dtype of adapters. ids (…) i64 -> (…, features).
   virtual Variable forward(const Tensor& ids, const nn::Context& context) const = 0;
-  /// What merging adds to the table.
+  /// What merging does to the table.
   virtual Delta delta(const nn::Embedding& base) const = 0;
+  /// What each feature is multiplied by afterwards, (features); undefined for nothing.
+  virtual Variable gain(const nn::Context& context) const;
 };
 
 }  // namespace graft::peft

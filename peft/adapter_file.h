@@ -36,14 +36,18 @@ struct ExpectedTensor {
   std::string saved_parameter{};
 };
 
+/// Whether base weights in a file have to be the model's. An adapter that takes a part out of them
+/// saves what is left.
+enum class BaseWeights { checked, passed_over };
+
 /// Reads the adapter in `folder`: the expected tensors, in their order, in `dtype`. PEFT also saves
-/// base weights where the head or the embedding is adapted; they are accepted where they equal
+/// base weights where the head or the embedding is adapted; where they are checked, they have to be
 /// those of `base`. With bias "all" it saves the biases of modules that are saved whole three
 /// times; the repetitions are passed over. Throws FormatError with the difference where other
 /// tensors are there than expected, or where there is only a pickle; IoError.
 std::vector<Tensor> read_adapter(const std::filesystem::path& folder,
                                  const std::vector<ExpectedTensor>& expected, nn::Module& base,
-                                 DType dtype);
+                                 BaseWeights base_weights, DType dtype);
 
 /// Writes the tensors to `file` as PEFT does.
 void write_adapter(const std::filesystem::path& file, std::vector<io::NamedTensor> tensors);

@@ -73,6 +73,10 @@ class TaskVectors {
   std::string_view stream_;
 };
 
+bool has_factors(const LayerPart& part) {
+  return !part.change.defined();
+}
+
 double factor_of(const LayerPart& part) {
   return part.weight * part.scaling;
 }
@@ -91,7 +95,8 @@ Tensor combined_change(const std::vector<LayerPart>& parts, const TaskVectors& v
   std::vector<Tensor> changes;
   std::vector<double> weights;
   for (const LayerPart& part : parts) {
-    changes.push_back(ops::scale(product(part.factors), part.scaling));
+    changes.push_back(part.change.defined() ? part.change
+                                            : ops::scale(product(part.factors), part.scaling));
     weights.push_back(part.weight);
   }
   return vectors.combined(std::move(changes), weights);
@@ -215,7 +220,7 @@ CombinedLayer combine(const std::vector<LayerPart>& parts, const CombineOptions&
                       int64_t rank, std::string_view stream) {
   const Combination type = options.combination_type;
   CombinedLayer layer;
-  const bool is_plain = type == linear || type == svd;
+  const bool is_plain = (type == linear || type == svd) && std::ranges::all_of(parts, has_factors);
   if (type == cat)
     layer = exact(concatenated(parts), rank);
   else if (options.compat == Compat::peft)

@@ -1,8 +1,9 @@
 // Combination: one adapter made of several, layer by layer.
 //
-// Each adapter adds a change Δ = scaling · B A to a layer. By default the combination is one of
-// these changes: it is worked out exactly and, where it has a higher rank than the result may have,
-// replaced by the nearest matrix of that rank, with what that discards reported. Compat::peft
+// Each adapter makes a change Δ of a layer's weight: scaling · B A, and of DoRA what that and the
+// magnitudes come to. By default the combination is one of these changes: it is worked out exactly
+// and, where it has a higher rank than the result may have, replaced by the nearest matrix of that
+// rank, with what that discards reported. Compat::peft
 // applies PEFT's formulas instead, which for the types without "svd" in their names combine A and
 // B by themselves, so that their product is another one.
 #pragma once
@@ -60,11 +61,13 @@ struct CombineOptions {
 /// Throws ConfigError where an option is out of its range, missing, or of no use to the type.
 void validate(const CombineOptions& options);
 
-/// Of one layer, the part of one adapter: its change is scaling · b a.
+/// Of one layer, the part of one adapter: its change is scaling · b a, or `change` where that is
+/// defined.
 struct LayerPart {
-  Factors factors;
+  Factors factors{};
   double scaling = 1;
   double weight = 1;
+  Tensor change{};  ///< (out, in), of kinds that are no product of two small matrices
 };
 
 /// One layer of the result.
@@ -91,8 +94,9 @@ struct CombineReport {
 };
 
 /// Combines the parts that adapters have of one layer, at least one, into factors of `rank`.
-/// `stream` names the layer in random numbers. Requires: validate() accepts the options. Throws
-/// ConfigError where a formula needs equal ranks and they differ.
+/// `stream` names the layer in random numbers. Requires: validate() accepts the options; all parts
+/// have factors for cat and for Compat::peft. Throws ConfigError where a formula needs equal ranks
+/// and they differ.
 CombinedLayer combine(const std::vector<LayerPart>& parts, const CombineOptions& options,
                       int64_t rank, std::string_view stream);
 

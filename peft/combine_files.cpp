@@ -13,11 +13,15 @@ namespace {
 
 /// Throws ConfigError where what becomes of a part of the adapter depends on the model.
 void check_layers_only(const std::string& name, const AdapterFiles& adapter) {
+  const LoraConfig& config = adapter.config;
+  GRAFT_CHECK(!config.use_dora && !takes_from_base(config), ConfigError, "combine: \"", name,
+              "\" was made with ", config.use_dora ? "use_dora" : init_name(config),
+              ", and what it changes depends on the model; give that (--model)");
   GRAFT_CHECK(adapter.others.empty(), ConfigError, "combine: \"", name, "\" has ",
               adapter.others.empty() ? "" : adapter.others[0],
               ", which is no low-rank matrix; what becomes of it depends on the model, so give "
               "that (--model)");
-  GRAFT_CHECK(!adapter.config.ensure_weight_tying, ConfigError, "combine: \"", name,
+  GRAFT_CHECK(!config.ensure_weight_tying, ConfigError, "combine: \"", name,
               "\" has one pair of matrices for head and embedding (ensure_weight_tying); give the "
               "model (--model)");
 }

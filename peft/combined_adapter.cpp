@@ -11,12 +11,12 @@
 namespace graft::peft {
 namespace {
 
-/// An adapter's rank, the largest one where it has several.
+/// The rank of what an adapter changes, the largest one where it has several.
 int64_t largest_rank(const LoraConfig& config) {
   int64_t rank = config.r;
   for (const auto& [key, r] : config.rank_pattern)
     rank = std::max(rank, r);
-  return rank;
+  return takes_from_base(config) ? 2 * rank : rank;  // B A, and what was taken out
 }
 
 /// PEFT combines A and B by themselves, which have to be of one shape.
@@ -30,6 +30,23 @@ void check_ranks(const CombineInput& one, const CombineInput& other,
               " as PEFT does it needs adapters of one rank, but \"", one.name, "\" has ",
               largest_rank(one.config), " and \"", other.name, "\" ", largest_rank(other.config),
               "; without compat they may differ");
+}
+
+/// What DoRA changes is no product of two small matrices, and PEFT drops the magnitudes. It also
+/// takes PiSSA's B A for the change.
+void check_variant(const CombineInput& input, const CombineOptions& options) {
+  GRAFT_CHECK(
+      !takes_from_base(input.config) || options.compat == Compat::none, ConfigError, "combine: \"",
+      input.name, "\" has init_lora_weights \"", init_name(input.config),
+      "\", of which PEFT leaves out what was taken from the model; without compat it counts");
+  GRAFT_CHECK(!input.config.use_dora || options.compat == Compat::none, ConfigError, "combine: \"",
+              input.name,
+              "\" has use_dora, of which PEFT leaves out the magnitudes; without compat "
+              "they count");
+  GRAFT_CHECK(!input.config.use_dora || options.combination_type != Combination::cat, ConfigError,
+              "combine: \"", input.name,
+              "\" has use_dora: what it changes has no factors that cat "
+              "could put beside others; take svd, which has them for the rank you choose");
 }
 
 /// Names of modules, each once, in order.
@@ -84,6 +101,7 @@ void check_inputs(const std::vector<CombineInput>& inputs, const CombineOptions&
                 ConfigError, "combine: of \"", inputs[0].name, "\" and \"", input.name,
                 "\" one has ensure_weight_tying and the other has not");
     check_ranks(inputs[0], input, options);
+    check_variant(input, options_for(inputs, options));
   }
 }
 
@@ -110,6 +128,11 @@ LoraConfig combined_config(const std::vector<CombineInput>& inputs, int64_t rank
   config.rank_pattern.clear();
   config.alpha_pattern.clear();
   config.inference_mode = true;
+  config.use_dora = false;  // its magnitudes are in the factors
+  if (takes_from_base(config)) {
+    config.init_lora_weights = LoraInit::standard;  // so is what was taken out of the weights
+    config.pissa_niter.reset();
+  }
   if (compat == Compat::none)
     config.use_rslora = false;  // as PEFT keeps it, the result would be scaled by its root
   std::vector<std::string> paths;
@@ -137,14 +160,13 @@ void CombinedAdapter::add_layer(const LayerDeltas& layer, bool has_bias) {
   Tensor bias;
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Delta& delta = layer.deltas[i];
-    GRAFT_CHECK(!delta.weight.defined(), ConfigError, "combine: \"", inputs_[i].name,
-                "\" is of a kind that is no product of two small matrices");
-    if (!delta.a.defined())
+    if (!delta.a.defined() && !delta.weight.defined())
       continue;
     deltas.push_back({inputs_[i].name, delta});
     parts.push_back({.factors = {.a = delta.a, .b = delta.b},
                      .scaling = delta.scale,
-                     .weight = inputs_[i].weight});
+                     .weight = inputs_[i].weight,
+                     .change = delta.weight});
     if (!delta.bias.defined())
       continue;
     const Tensor weighted = ops::scale(delta.bias, inputs_[i].weight);

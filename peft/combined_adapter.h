@@ -30,8 +30,9 @@ int64_t combined_rank(const std::vector<CombineInput>& inputs, const CombineOpti
 /// The configuration of the result: the first one's, with what any of them targets.
 LoraConfig combined_config(const std::vector<CombineInput>& inputs, int64_t rank, Compat compat);
 
-/// What the adapters change in one layer; in the order of the inputs, nothing where one is not on
-/// it. Of an embedding the deltas are turned, as A and B of its adapters are.
+/// What the adapters change in one layer, as factors or `weight`, without gains; in the order of
+/// the inputs, nothing where one is not on it. Of an embedding the deltas are turned, as A and B of
+/// its adapters are.
 struct LayerDeltas {
   std::string path;
   bool is_embedding = false;
@@ -46,8 +47,7 @@ class CombinedAdapter {
                   int64_t rank)
       : inputs_(inputs), options_(options), rank_(rank) {}
 
-  /// Throws NonFiniteError where an adapter is broken, ConfigError where one is of a kind that is
-  /// no product of two small matrices.
+  /// Throws NonFiniteError where an adapter is broken.
   void add_layer(const LayerDeltas& layer, bool has_bias);
   /// A, B and biases by their keys in the adapter's file.
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }

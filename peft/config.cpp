@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -13,11 +14,12 @@ namespace {
 constexpr std::array<std::string_view, 6> task_types{
     "SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"};
 
-/// Initialisations of PEFT that need more than the layer's sizes; "pissa" also as "pissa_niter_16".
-constexpr std::array<std::string_view, 7> other_inits{"eva",   "olora",   "pissa", "corda",
-                                                      "loftq", "lora_ga", "mica"};
-constexpr std::array inits{LoraInit::standard, LoraInit::random, LoraInit::gaussian,
-                           LoraInit::orthogonal};
+/// Initialisations of PEFT that are not built.
+constexpr std::array<std::string_view, 3> other_inits{"corda", "lora_ga", "mica"};
+constexpr std::array inits{LoraInit::standard,   LoraInit::random, LoraInit::gaussian,
+                           LoraInit::orthogonal, LoraInit::pissa,  LoraInit::olora,
+                           LoraInit::eva,        LoraInit::loftq};
+constexpr std::string_view pissa_niter_prefix = "pissa_niter_";
 constexpr std::array<std::string_view, 3> biases{"none", "all", "lora_only"};
 
 void check_rank(int64_t r, std::string_view where) {
@@ -46,6 +48,27 @@ void check_bias(const LoraConfig& config) {
   GRAFT_CHECK(!config.lora_bias || starts_at_zero, ConfigError,
               "lora config: lora_bias needs init_lora_weights true or false, \"",
               name(config.init_lora_weights), "\" given");
+  GRAFT_CHECK(!config.lora_bias || !config.use_dora, ConfigError,
+              "lora config: lora_bias and use_dora do not go together; drop one of them");
+}
+
+void check_loftq(const LoraConfig& config) {
+  const LoftQConfig loftq = config.loftq_config.value_or(LoftQConfig());
+  GRAFT_CHECK(loftq.loftq_bits == 4, ConfigError, "lora config: loftq_bits is ", loftq.loftq_bits,
+              ", but graft quantises to 4");
+  GRAFT_CHECK(loftq.loftq_iter >= 1, ConfigError, "lora config: loftq_iter is ", loftq.loftq_iter,
+              ", at least 1 expected");
+  GRAFT_CHECK(config.init_lora_weights != LoraInit::loftq || !config.use_dora, ConfigError,
+              "lora config: init_lora_weights \"loftq\" and use_dora do not go together; drop one "
+              "of them");
+}
+
+void check_eva(const LoraConfig& config) {
+  const EvaConfig eva = config.eva_config.value_or(EvaConfig());
+  GRAFT_CHECK(std::isfinite(eva.rho) && eva.rho >= 1, ConfigError,
+              "lora config: rho of eva_config is ", eva.rho, ", a number from 1 on expected");
+  GRAFT_CHECK(eva.tau >= 0 && eva.tau <= 1, ConfigError, "lora config: tau of eva_config is ",
+              eva.tau, ", a cosine from 0 to 1 expected");
 }
 
 void check_even(const LoraConfig& config, int64_t r, std::string_view where) {
@@ -94,22 +117,52 @@ std::string_view name(LoraInit init) {
     case LoraInit::gaussian:
       return "gaussian";
     case LoraInit::orthogonal:
+      return "orthogonal";
+    case LoraInit::pissa:
+      return "pissa";
+    case LoraInit::olora:
+      return "olora";
+    case LoraInit::eva:
+      return "eva";
+    case LoraInit::loftq:
       break;
   }
-  return "orthogonal";
+  return "loftq";
 }
 
 LoraInit parse_lora_init(std::string_view name) {
+  if (parse_pissa_niter(name))
+    return LoraInit::pissa;
   for (const LoraInit init : inits) {
     if (name == peft::name(init))
       return init;
   }
-  const bool known = std::ranges::any_of(other_inits, [&](std::string_view other) {
-    return name == other || (other == "pissa" && name.starts_with("pissa_niter_"));
-  });
+  const bool known = std::ranges::find(other_inits, name) != other_inits.end();
   throw ConfigError(concat("lora config: init_lora_weights is \"", name, "\"",
                            known ? ", which graft does not support" : "",
-                           "; true, false, gaussian or orthogonal expected"));
+                           "; true, false, gaussian, orthogonal, pissa, pissa_niter_N, olora, "
+                           "eva or loftq expected"));
+}
+
+std::optional<int64_t> parse_pissa_niter(std::string_view name) {
+  if (!name.starts_with(pissa_niter_prefix))
+    return std::nullopt;
+  int64_t niter = -1;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + pissa_niter_prefix.size(), end, niter);
+  GRAFT_CHECK(error == std::errc() && stop == end && niter >= 0, ConfigError,
+              "lora config: init_lora_weights is \"", name,
+              "\", a number of iterations expected at its end, as in pissa_niter_16");
+  return niter;
+}
+
+bool takes_from_base(const LoraConfig& config) {
+  return config.init_lora_weights == LoraInit::pissa || config.init_lora_weights == LoraInit::olora;
+}
+
+std::string init_name(const LoraConfig& config) {
+  return config.pissa_niter ? concat(pissa_niter_prefix, *config.pissa_niter)
+                            : std::string(name(config.init_lora_weights));
 }
 
 void validate(const LoraConfig& config) {
@@ -123,6 +176,11 @@ void validate(const LoraConfig& config) {
   GRAFT_CHECK(config.exclude_modules.kind() != Targets::Kind::all_linear, ConfigError,
               "lora config: exclude_modules is all-linear, a list of names or a regular expression "
               "expected");
+  GRAFT_CHECK(!config.pissa_niter || config.init_lora_weights == LoraInit::pissa, ConfigError,
+              "lora config: pissa_niter is given, but init_lora_weights is \"",
+              name(config.init_lora_weights), "\"");
+  check_eva(config);
+  check_loftq(config);
   check_bias(config);
   check_task_type(config);
   check_layers(config);

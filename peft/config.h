@@ -28,12 +28,47 @@ enum class LoraInit {
   random,      ///< false: A as above, B uniform in ±1/sqrt(r); for tests
   gaussian,    ///< "gaussian": A normal with deviation 1/r, B zero
   orthogonal,  ///< "orthogonal": neither is zero, but B A is; needs an even rank
+  pissa,       ///< "pissa": the weight's largest singular values (Meng et al. 2024,
+               ///< arXiv:2404.02948), which are taken out of the weight
+  olora,       ///< "olora": the first columns of its Q and rows of its R (Büyükakyüz 2024,
+               ///< arXiv:2406.01775), taken out likewise
+  eva,         ///< "eva": A from the inputs of the layer (peft/eva.h), B zero. A new adapter that
+               ///< is not given its A starts as with true
+  loftq,       ///< "loftq": B A is what quantising the weight loses (peft/loftq.h)
 };
 
-/// "true", "false", "gaussian", "orthogonal".
+/// "true", "false", "gaussian", "orthogonal", "pissa", "olora", "eva", "loftq".
 std::string_view name(LoraInit init);
-/// The initialisation of that name. Throws ConfigError, saying so where PEFT knows it.
+/// The initialisation of that name; of "pissa_niter_16", pissa. Throws ConfigError, saying so where
+/// PEFT knows it.
 LoraInit parse_lora_init(std::string_view name);
+/// 16 for "pissa_niter_16", else nothing. Throws ConfigError where the number is none.
+std::optional<int64_t> parse_pissa_niter(std::string_view name);
+
+/// Settings of EVA: PEFT's eva_config.
+struct EvaConfig {
+  /// The rank of a layer may become this many times as high, at least 1; with 1 ranks stay.
+  double rho = 2;
+  /// A direction is found once a batch turns it by less than this cosine, in [0, 1].
+  double tau = 0.99;
+  /// Only tokens whose label is not this one count.
+  bool use_label_mask = true;
+  int64_t label_mask_value = -100;
+  /// Divides each direction by the root of its singular value.
+  bool whiten = false;
+  /// Alphas follow the ranks, so that scalings stay.
+  bool adjust_scaling_factors = true;
+
+  friend bool operator==(const EvaConfig&, const EvaConfig&) = default;
+};
+
+/// Settings of LoftQ: PEFT's loftq_config.
+struct LoftQConfig {
+  int64_t loftq_bits = 4;  ///< of the quantised weight; graft has 4
+  int64_t loftq_iter = 1;  ///< how often the weight is quantised; above 1 it is a weight of its own
+
+  friend bool operator==(const LoftQConfig&, const LoftQConfig&) = default;
+};
 
 /// The class of the base model, in files without a task type.
 struct AutoMapping {
@@ -71,7 +106,15 @@ struct LoraConfig {
   /// Gives each B a bias that is trained.
   bool lora_bias = false;
   bool use_rslora = false;
+  /// Trains the length of each of the weight's rows too: weight-decomposed adaptation.
+  bool use_dora = false;
   LoraInit init_lora_weights = LoraInit::standard;
+  /// With pissa: the iterations of a partial decomposition ("pissa_niter_16"); unset: a whole one.
+  std::optional<int64_t> pissa_niter{};
+  /// Of eva, and of no effect without; unset: its defaults.
+  std::optional<EvaConfig> eva_config{};
+  /// Of loftq, and of no effect without; unset: its defaults.
+  std::optional<LoftQConfig> loftq_config{};
   /// Only layers with these indices; all where empty. Needs a list of targets.
   OneOrMany<int64_t> layers_to_transform{};
   /// What the index follows in the path ("layers", "h"); any name where empty.
@@ -98,6 +141,12 @@ struct LoraConfig {
 
   friend bool operator==(const LoraConfig&, const LoraConfig&) = default;
 };
+
+/// True where an adapter on a linear layer starts with a part of its weight, which the layer is
+/// then without.
+bool takes_from_base(const LoraConfig& config);
+/// What init_lora_weights is called: "pissa_niter_16".
+std::string init_name(const LoraConfig& config);
 
 /// Throws ConfigError where a setting is out of its range, contradicts another, or is not built.
 void validate(const LoraConfig& config);

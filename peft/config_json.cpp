@@ -26,14 +26,12 @@ struct UnsupportedKey {
   std::string_view key;
   std::string_view value;
 };
-constexpr std::array<UnsupportedKey, 17> unsupported_keys{{
+constexpr std::array<UnsupportedKey, 14> unsupported_keys{{
     {"alora_invocation_tokens", "null"},
     {"arrow_config", "null"},
     {"corda_config", "null"},
-    {"eva_config", "null"},
     {"kasa_config", "null"},
     {"layer_replication", "null"},
-    {"loftq_config", "{}"},
     {"lora_ga_config", "null"},
     {"megatron_config", "null"},
     {"megatron_core", "\"megatron.core\""},
@@ -41,7 +39,6 @@ constexpr std::array<UnsupportedKey, 17> unsupported_keys{{
     {"qalora_group_size", "16"},
     {"target_parameters", "null"},
     {"use_bdlora", "null"},
-    {"use_dora", "false"},
     {"use_qalora", "false"},
     {"velora_config", "null"},
 }};
@@ -110,6 +107,37 @@ LoraInit read_init(const JsonObject& object, std::string_view key) {
     default:
       return object.boolean(key) ? LoraInit::standard : LoraInit::random;
   }
+}
+
+std::optional<EvaConfig> read_eva(const JsonObject& object, std::string_view key) {
+  if (!object.has(key))
+    return std::nullopt;
+  const JsonObject settings = object.object(key);
+  EvaConfig eva;
+  eva.rho = settings.number_or("rho", eva.rho);
+  eva.tau = settings.number_or("tau", eva.tau);
+  eva.use_label_mask = settings.boolean_or("use_label_mask", eva.use_label_mask);
+  eva.label_mask_value = settings.integer_or("label_mask_value", eva.label_mask_value);
+  eva.whiten = settings.boolean_or("whiten", eva.whiten);
+  eva.adjust_scaling_factors =
+      settings.boolean_or("adjust_scaling_factors", eva.adjust_scaling_factors);
+  for (const std::string& unknown : settings.unasked())
+    throw FormatError(object.file(), -1, concat("unknown key \"", settings.path_of(unknown), "\""));
+  return eva;
+}
+
+std::optional<LoftQConfig> read_loftq(const JsonObject& object, std::string_view key) {
+  if (!object.has(key))
+    return std::nullopt;
+  const JsonObject settings = object.object(key);
+  if (settings.keys().empty())
+    return std::nullopt;
+  LoftQConfig loftq;
+  loftq.loftq_bits = settings.integer_or("loftq_bits", loftq.loftq_bits);
+  loftq.loftq_iter = settings.integer_or("loftq_iter", loftq.loftq_iter);
+  for (const std::string& unknown : settings.unasked())
+    throw FormatError(object.file(), -1, concat("unknown key \"", settings.path_of(unknown), "\""));
+  return loftq;
 }
 
 Pattern<int64_t> read_rank_pattern(const JsonObject& object) {
@@ -201,7 +229,12 @@ LoraConfig read_fields(const JsonObject& object) {
   config.bias = object.text_or("bias", config.bias);
   config.lora_bias = object.boolean_or("lora_bias", config.lora_bias);
   config.use_rslora = object.boolean_or("use_rslora", config.use_rslora);
+  config.use_dora = object.boolean_or("use_dora", config.use_dora);
   config.init_lora_weights = read_init(object, "init_lora_weights");
+  if (object.kind("init_lora_weights") == JsonKind::text)
+    config.pissa_niter = parse_pissa_niter(object.text("init_lora_weights"));
+  config.eva_config = read_eva(object, "eva_config");
+  config.loftq_config = read_loftq(object, "loftq_config");
   config.layers_to_transform = read_layers(object, "layers_to_transform");
   config.layers_pattern = read_names(object, "layers_pattern");
   config.rank_pattern = read_rank_pattern(object);
@@ -251,10 +284,28 @@ Json optional_json(const std::optional<std::string>& text) {
   return text ? Json(*text) : Json();
 }
 
-Json init_json(LoraInit init) {
+Json init_json(const LoraConfig& config) {
+  const LoraInit init = config.init_lora_weights;
   if (init == LoraInit::standard || init == LoraInit::random)
     return init == LoraInit::standard;
-  return name(init);
+  return init_name(config);
+}
+
+Json eva_json(const std::optional<EvaConfig>& eva) {
+  if (!eva)
+    return nullptr;
+  return {{"adjust_scaling_factors", eva->adjust_scaling_factors},
+          {"label_mask_value", eva->label_mask_value},
+          {"rho", eva->rho},
+          {"tau", eva->tau},
+          {"use_label_mask", eva->use_label_mask},
+          {"whiten", eva->whiten}};
+}
+
+Json loftq_json(const std::optional<LoftQConfig>& loftq) {
+  if (!loftq)
+    return Json::object();
+  return {{"loftq_bits", loftq->loftq_bits}, {"loftq_iter", loftq->loftq_iter}};
 }
 
 Json tokens_json(const TokenIndices& tokens) {
@@ -311,12 +362,14 @@ std::string to_json(const LoraConfig& config) {
   fields["base_model_name_or_path"] = optional_json(config.base_model_name_or_path);
   fields["bias"] = config.bias;
   fields["ensure_weight_tying"] = config.ensure_weight_tying;
+  fields["eva_config"] = eva_json(config.eva_config);
   fields["exclude_modules"] = targets_json(config.exclude_modules);
   fields["fan_in_fan_out"] = config.fan_in_fan_out;
   fields["inference_mode"] = true;
-  fields["init_lora_weights"] = init_json(config.init_lora_weights);
+  fields["init_lora_weights"] = init_json(config);
   fields["layers_pattern"] = one_or_many_json(config.layers_pattern);
   fields["layers_to_transform"] = one_or_many_json(config.layers_to_transform);
+  fields["loftq_config"] = loftq_json(config.loftq_config);
   fields["lora_alpha"] = number_json(config.lora_alpha);
   fields["lora_bias"] = config.lora_bias;
   fields["lora_dropout"] = config.lora_dropout;
@@ -330,6 +383,7 @@ std::string to_json(const LoraConfig& config) {
   fields["target_modules"] = targets_json(config.target_modules);
   fields["task_type"] = optional_json(config.task_type);
   fields["trainable_token_indices"] = tokens_json(config.trainable_token_indices);
+  fields["use_dora"] = config.use_dora;
   fields["use_rslora"] = config.use_rslora;
   Json json = Json::object();
   for (auto& [key, value] : fields)

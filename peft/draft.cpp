@@ -6,9 +6,13 @@
 #include "graft/peft/adapted_embedding.h"
 #include "graft/peft/adapted_linear.h"
 #include "graft/peft/adapter_file.h"
+#include "graft/peft/base_parts.h"
+#include "graft/peft/dora.h"
 #include "graft/peft/init.h"
 #include "graft/tensor/embedding.h"
 #include "graft/tensor/error.h"
+#include "graft/tensor/parallel.h"
+#include "graft/tensor/pointwise.h"
 
 namespace graft::peft {
 namespace {
@@ -37,12 +41,16 @@ Adapted& adapted(nn::Child<Like>& child) {
 
 /// Puts a Plain layer in the place of an adapted one: the base where none is given.
 template <class Plain, class Adapted, class Like>
-void replace(nn::Child<Like>& child, std::unique_ptr<nn::Module> layer) {
+std::unique_ptr<nn::Module> replace(nn::Child<Like>& child, std::unique_ptr<nn::Module> layer) {
+  std::unique_ptr<nn::Module> replaced;
   child.replace([&](std::unique_ptr<Like> old) -> std::unique_ptr<Like> {
+    auto& adapted = static_cast<Adapted&>(*old);
+    replaced = std::move(old);
     if (layer == nullptr)
-      return static_cast<Adapted&>(*old).release_base();
+      return adapted.release_base();
     return std::unique_ptr<Like>(static_cast<Plain*>(layer.release()));
   });
+  return replaced;
 }
 
 template <class T>
@@ -56,6 +64,13 @@ LoraOptions options_of(const LoraConfig& config, const SelectedLayer& layer) {
           .dropout = config.lora_dropout,
           .dropout_module = dropout_module_of(layer.site.path),
           .bias = config.lora_bias};
+}
+
+/// Of a parameter of an adapter: which size is the rank, or -1.
+int rank_dimension_of(std::string_view parameter) {
+  if (parameter == "lora_A.weight" || parameter == "lora_embedding_A")
+    return 0;
+  return parameter == "lora_B.weight" || parameter == "lora_embedding_B" ? 1 : -1;
 }
 
 Shape transposed(const Shape& shape) {
@@ -93,8 +108,11 @@ void AdapterDraft::add_layer(const SelectedLayer& layer) {
   if (site.embedding != nullptr) {
     check_kind<nn::Embedding, AdaptedEmbedding>(*site.module, site.path);
     const nn::EmbeddingLike& base = **site.embedding;
-    auto lora =
-        std::make_unique<LoraEmbedding>(base.rows(), base.features(), layer.r, layer.scaling);
+    std::unique_ptr<LoraEmbedding> lora;
+    if (selection_.config.use_dora)
+      lora = std::make_unique<DoraEmbedding>(base.weight(), layer.r, layer.scaling);
+    else
+      lora = std::make_unique<LoraEmbedding>(base.rows(), base.features(), layer.r, layer.scaling);
     add_tensors(site.path, *lora);
     if (tied_embedding_ == nullptr)
       tied_embedding_ = lora.get();
@@ -108,8 +126,11 @@ void AdapterDraft::add_layer(const SelectedLayer& layer) {
     add_tied_tensors(layer);
     return;
   }
-  const nn::LinearLike& base = **site.linear;
-  adapters_.push_back(std::make_unique<Lora>(base.in_features(), base.out_features(), options));
+  const nn::Linear& base = *linear_of(site);
+  if (selection_.config.use_dora)
+    adapters_.push_back(std::make_unique<Dora>(base.weight(), options));
+  else
+    adapters_.push_back(std::make_unique<Lora>(base.in_features(), base.out_features(), options));
   add_tensors(site.path, *adapters_.back());
 }
 
@@ -118,7 +139,8 @@ void AdapterDraft::add_tensors(const std::string& path, nn::Module& adapter) {
     tensors_.push_back({.key = adapter_key(path, parameter->name()),
                         .name = concat(path, ".", name_, ".", parameter->name()),
                         .shape = parameter->shape(),
-                        .variable = *parameter->variable()});
+                        .variable = *parameter->variable(),
+                        .rank_dimension = rank_dimension_of(parameter->name())});
 }
 
 /// The head's A is the embedding's B, transposed, and the other way round.
@@ -129,10 +151,16 @@ void AdapterDraft::add_tied_tensors(const SelectedLayer& head) {
                         .shape = transposed(same.shape()),
                         .variable = *same,
                         .is_transposed = true,
-                        .is_repeated = true});
+                        .is_repeated = true,
+                        .rank_dimension = rank_dimension_of(parameter)});
   };
   add("lora_A.weight", tied_embedding_->lora_b());
   add("lora_B.weight", tied_embedding_->lora_a());
+}
+
+AdapterTensor& AdapterDraft::tensor_of(const Variable& variable) {
+  return *std::ranges::find_if(
+      tensors_, [&](const AdapterTensor& each) { return each.variable.id() == variable.id(); });
 }
 
 bool AdapterDraft::is_adapted(const std::string& path) const {
@@ -172,6 +200,30 @@ void AdapterDraft::add_copy(const SelectedCopy& copy) {
        .rows = overrides_.back().rows});
 }
 
+void AdapterDraft::take_from_base(DType dtype) {
+  if (!takes_from_base(selection_.config))
+    return;
+  std::vector<const SelectedLayer*> layers;
+  std::vector<Lora*> loras;
+  for (size_t i = 0; i < adapters_.size(); ++i) {
+    if (auto* lora = dynamic_cast<Lora*>(adapters_[i].get())) {
+      layers.push_back(&selection_.layers[i]);
+      loras.push_back(lora);
+    }
+  }
+  parallel_for(static_cast<int64_t>(loras.size()), 1, [&](int64_t begin, int64_t) {
+    const auto i = static_cast<size_t>(begin);
+    const SelectedLayer& layer = *layers[i];
+    const BasePart part = part_of(linear_of(layer.site)->weight().value(), layer.r, layer.scaling,
+                                  selection_.config, layer.site.path);
+    loras[i]->take(part.a.to(dtype), part.b.to(dtype));
+  });
+  for (Lora* lora : loras) {
+    tensor_of(*lora->lora_a()).taken = lora->taken()->a.value();
+    tensor_of(*lora->lora_b()).taken = ops::scale(lora->taken()->b.value(), -1);
+  }
+}
+
 void AdapterDraft::initialize(uint64_t seed, DType dtype) {
   const LoraConfig& config = selection_.config;
   const bool is_tied = std::ranges::any_of(selection_.layers, &SelectedLayer::is_tied);
@@ -183,6 +235,10 @@ void AdapterDraft::initialize(uint64_t seed, DType dtype) {
     else if (auto* embedding = dynamic_cast<LoraEmbedding*>(adapter))
       peft::initialize(*embedding, config.init_lora_weights,
                        is_tied && embedding == tied_embedding_, seed, path, dtype);
+    if (auto* dora = dynamic_cast<Dora*>(adapter))
+      dora->initialize_magnitude();
+    else if (auto* dora_embedding = dynamic_cast<DoraEmbedding*>(adapter))
+      dora_embedding->initialize_magnitude();
   }
   for (size_t i = 0; i < overrides_.size(); ++i) {
     const SelectedCopy& copy = selection_.copies[i];
@@ -198,15 +254,16 @@ void AdapterDraft::initialize(uint64_t seed, DType dtype) {
 void AdapterDraft::put_on() {
   for (size_t i = 0; i < overrides_.size(); ++i)
     selection_.copies[i].member->overrides()->add(std::move(overrides_[i]));
-  for (size_t i = 0; i < adapters_.size(); ++i) {
-    const Site& site = selection_.layers[i].site;
-    if (site.embedding != nullptr)
-      adapted<nn::Embedding, AdaptedEmbedding>(*site.embedding)
-          .add(name_, as<EmbeddingAdapter>(std::move(adapters_[i])));
-    else
-      adapted<nn::Linear, AdaptedLinear>(*site.linear)
-          .add(name_, as<Adapter>(std::move(adapters_[i])));
-  }
+  for (size_t i = 0; i < adapters_.size(); ++i)
+    add_to_layer(selection_.layers[i].site, name_, std::move(adapters_[i]));
+}
+
+void add_to_layer(const Site& site, const std::string& name, std::unique_ptr<AdapterBase> adapter) {
+  if (site.embedding != nullptr)
+    adapted<nn::Embedding, AdaptedEmbedding>(*site.embedding)
+        .add(name, as<EmbeddingAdapter>(std::move(adapter)));
+  else
+    adapted<nn::Linear, AdaptedLinear>(*site.linear).add(name, as<Adapter>(std::move(adapter)));
 }
 
 void remove_adapter(nn::Module& model, const std::string& name) {
@@ -224,11 +281,10 @@ void remove_adapter(nn::Module& model, const std::string& name) {
   }
 }
 
-void replace_adapted(const Site& site, std::unique_ptr<nn::Module> layer) {
+std::unique_ptr<nn::Module> replace_adapted(const Site& site, std::unique_ptr<nn::Module> layer) {
   if (site.linear != nullptr)
-    replace<nn::Linear, AdaptedLinear>(*site.linear, std::move(layer));
-  else
-    replace<nn::Embedding, AdaptedEmbedding>(*site.embedding, std::move(layer));
+    return replace<nn::Linear, AdaptedLinear>(*site.linear, std::move(layer));
+  return replace<nn::Embedding, AdaptedEmbedding>(*site.embedding, std::move(layer));
 }
 
 }  // namespace graft::peft

@@ -30,6 +30,10 @@ struct AdapterTensor {
   /// Of a copy: the parameter of the base model, and the rows of it where those are copied.
   nn::Member* copied = nullptr;
   Tensor rows{};
+  /// Of a low-rank factor in the file: which of its sizes is the rank; -1 of others.
+  int rank_dimension = -1;
+  /// Of a factor: with these numbers beside its own, it is one of an adapter on the whole base.
+  Tensor taken{};
 };
 
 /// The numbers of a tensor as its file has them.
@@ -46,7 +50,11 @@ class AdapterDraft {
   /// adapters cannot be put on.
   AdapterDraft(const Selection& selection, std::string name);
 
+  /// Where the configuration asks for it, takes out of the weights what the adapter begins with.
+  /// Throws ConfigError where a weight has fewer singular values than its rank; NonFiniteError.
+  void take_from_base(DType dtype);
   /// The numbers a new adapter starts from, in `dtype`. Copies start as what they are copies of.
+  /// Comes after take_from_base().
   void initialize(uint64_t seed, DType dtype);
   std::vector<AdapterTensor>& tensors() { return tensors_; }
   /// Puts the adapter on the model. Nothing else may be done with the draft but tensors().
@@ -57,6 +65,7 @@ class AdapterDraft {
   void add_copy(const SelectedCopy& copy);
   void add_tensors(const std::string& path, nn::Module& adapter);
   void add_tied_tensors(const SelectedLayer& head);
+  AdapterTensor& tensor_of(const Variable& variable);
   bool is_adapted(const std::string& path) const;
 
   const Selection& selection_;
@@ -67,11 +76,14 @@ class AdapterDraft {
   std::vector<AdapterTensor> tensors_;
 };
 
+/// Puts an adapter for the layer at a site, an Adapter or an EmbeddingAdapter, on it. Requires: the
+/// layer is of a kind that takes one, and the name is new to it.
+void add_to_layer(const Site& site, const std::string& name, std::unique_ptr<AdapterBase> adapter);
 /// Takes an adapter out of a model: its part of each layer and its overrides. Layers that have none
 /// left become again what they were.
 void remove_adapter(nn::Module& model, const std::string& name);
-/// Puts a layer in the place of an adapted one, which takes its adapters along: `layer`, a Linear
-/// or an Embedding, or the base layer where it is nullptr.
-void replace_adapted(const Site& site, std::unique_ptr<nn::Module> layer);
+/// Puts a layer in the place of an adapted one, which is returned with its adapters: `layer`, a
+/// Linear or an Embedding, or the base layer where it is nullptr.
+std::unique_ptr<nn::Module> replace_adapted(const Site& site, std::unique_ptr<nn::Module> layer);
 
 }  // namespace graft::peft

@@ -77,6 +77,11 @@ void initialize(Lora& lora, LoraInit init, uint64_t seed, std::string_view path,
     bias->load(init == LoraInit::random
                    ? random_bias(*bias, lora.r(), seed, concat(path, ".", bias->name()), dtype)
                    : Tensor::zeros(bias->shape(), dtype));
+  if (const std::optional<LowRank> taken = lora.taken()) {
+    a.load(taken->a.value().clone());
+    b.load(taken->b.value().clone());
+    return;
+  }
   if (init == LoraInit::orthogonal) {
     initialize_orthogonal(lora, seed, a_path, b_path, dtype);
     return;

@@ -10,7 +10,8 @@
 namespace graft::peft {
 
 /// Fills A and B, and a bias of B with zeros (random: as B). The numbers depend on the seed and the
-/// path of the adapted layer, not on the order in which layers are filled.
+/// path of the adapted layer, not on the order in which layers are filled. One that has taken a
+/// part of its weight begins with that part.
 void initialize(Lora& lora, LoraInit init, uint64_t seed, std::string_view path, DType dtype);
 
 /// On an embedding: A zero and B normal with deviation 1; random: both normal. Where the head uses

@@ -2,6 +2,8 @@
 
 #include "graft/autograd/embedding.h"
 #include "graft/autograd/pointwise.h"
+#include "graft/tensor/copy.h"
+#include "graft/tensor/error.h"
 #include "graft/tensor/pointwise.h"
 #include "graft/tensor/random.h"
 
@@ -40,9 +42,24 @@ Variable Lora::bias() const {
 
 Delta Lora::delta(const nn::Linear&) const {
   Delta delta{.a = lora_a_.value(), .b = lora_b_.value(), .scale = scaling()};
+  if (taken_) {
+    const Tensor out_of_weight = ops::scale(taken_->b.value(), taken_->scale);
+    delta = {.a = ops::concatenate({{delta.a, taken_->a.value()}}, 0),
+             .b = ops::concatenate({{ops::scale(delta.b, scaling()), out_of_weight}}, 1)};
+  }
   if (lora_b_bias_)
     delta.bias = ops::scale(lora_b_bias_->value(), scaling());
   return delta;
+}
+
+void Lora::take(Tensor a, Tensor b) {
+  GRAFT_CHECK(a.shape() == lora_a_.shape() && b.shape() == lora_b_.shape(), ShapeError,
+              "lora: ", b.shape(), " and ", a.shape(), " cannot be taken out of the weight, ",
+              lora_b_.shape(), " and ", lora_a_.shape(), " expected");
+  taken_ = LowRank{.a = Variable(std::move(a)),
+                   .b = Variable(std::move(b)),
+                   .scale = -options_.scaling,
+                   .dropout = {}};
 }
 
 LoraEmbedding::LoraEmbedding(int64_t rows, int64_t features, int64_t r, double scaling)

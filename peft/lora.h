@@ -20,7 +20,7 @@ struct LoraOptions {
 /// The dropout_module of the layer at a path: the same everywhere and always.
 uint32_t dropout_module_of(std::string_view path);
 
-class Lora final : public Adapter {
+class Lora : public Adapter {
  public:
   /// For a linear layer of these sizes. A and B have no numbers until they are loaded.
   Lora(int64_t in_features, int64_t out_features, const LoraOptions& options);
@@ -28,6 +28,9 @@ class Lora final : public Adapter {
   std::optional<LowRank> low_rank(const nn::Context& context) const override;
   Variable bias() const override;
   Delta delta(const nn::Linear& base) const override;
+  std::optional<LowRank> taken() const override { return taken_; }
+  /// From now on scaling · b a, of the shapes of B and A, is taken out of the weight.
+  void take(Tensor a, Tensor b);
 
   int64_t r() const { return lora_a_.shape()[0]; }
   double scaling() const { return options_.scaling * scale(); }
@@ -38,15 +41,20 @@ class Lora final : public Adapter {
   /// (out), or nullptr.
   nn::Parameter* lora_b_bias() { return lora_b_bias_ ? &*lora_b_bias_ : nullptr; }
 
+ protected:
+  /// Whether a forward of that context drops some of A's input.
+  bool drops(const nn::Context& context) const { return context.train && options_.dropout > 0; }
+
  private:
   LoraOptions options_;
   nn::Parameter lora_a_;
   nn::Parameter lora_b_;
   std::optional<nn::Parameter> lora_b_bias_;
+  std::optional<LowRank> taken_;
 };
 
 /// On an embedding: scaling · B A[:, ids]. A backward adds to the columns of the ids only.
-class LoraEmbedding final : public EmbeddingAdapter {
+class LoraEmbedding : public EmbeddingAdapter {
  public:
   /// For an embedding of these sizes. A and B have no numbers until they are loaded.
   LoraEmbedding(int64_t rows, int64_t features, int64_t r, double scaling);
@@ -62,6 +70,12 @@ class LoraEmbedding final : public EmbeddingAdapter {
   nn::Parameter& lora_b() { return lora_b_; }
   const nn::Parameter& lora_a() const { return lora_a_; }
   const nn::Parameter& lora_b() const { return lora_b_; }
+
+ protected:
+  /// The transpose of what is added to the table.
+  LowRank change() const {
+    return {.a = *lora_a_, .b = *lora_b_, .scale = scaling(), .dropout = {}};
+  }
 
  private:
   double scaling_;

@@ -1,7 +1,9 @@
 #include "graft/peft/merge.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
+#include <variant>
 
 #include "graft/tensor/copy.h"
 #include "graft/tensor/error.h"
@@ -11,46 +13,24 @@
 namespace graft::peft {
 namespace {
 
-/// start + change in `dtype`; either may be undefined. Takes the change's storage.
-Tensor rounded_sum(const Tensor& start, Tensor change, DType dtype) {
+/// start + change; either may be undefined. Takes the change's storage.
+Tensor sum_of(const Tensor& start, Tensor change) {
   if (!start.defined())
-    return change.to(dtype);
+    return change;
   if (!change.defined())
-    return start.to(dtype);
+    return start;
   ops::add_(change, start);
-  return change.to(dtype);
+  return change;
 }
 
 /// Where base and adapters are finite, their sum may still be beyond a format of 16 bits.
-void check_sum(const Tensor& sum, std::string_view what, const MergeRequest& request) {
+void check_sum(const Tensor& sum, std::string_view what, const std::string& path) {
   GRAFT_CHECK(!sum.defined() || ops::all_finite(sum), NonFiniteError, "merge: the ", what, " of ",
-              request.path, " with its adapters is not finite in ", sum.dtype(),
-              "; nothing was changed");
+              path, " with its adapters is not finite in ", sum.dtype(), "; nothing was changed");
 }
 
-Tensor start_of(nn::Member& parameter, const MergeRequest& request) {
-  return overridden_value(parameter,
-                          request.with_overrides ? override_of(parameter, request.names) : nullptr);
-}
-
-Tensor merged_weight(nn::Weight& weight, const std::vector<NamedDelta>& deltas,
-                     const MergeRequest& request) {
-  Tensor sum = rounded_sum(start_of(weight, request), change_of_weight(deltas), weight.dtype());
-  check_sum(sum, "weight", request);
-  return sum;
-}
-
-}  // namespace
-
-const nn::Override* override_of(nn::Member& parameter, const std::vector<std::string>& names) {
-  nn::Context context;
-  context.adapters = nn::AdapterSelection{.names = names};
-  const nn::Overrides* overrides = parameter.overrides();
-  return overrides == nullptr ? nullptr : overrides->chosen(context);
-}
-
-Tensor overridden_value(nn::Member& parameter, const nn::Override* override_) {
-  const Tensor value = parameter.value();
+/// `value` in the dtype of adapters, with what an override puts in its place.
+Tensor with_override(const Tensor& value, const nn::Override* override_) {
   const DType dtype = accumulator_dtype(value.dtype());
   if (override_ == nullptr)
     return value.to(dtype);
@@ -66,32 +46,159 @@ Tensor overridden_value(nn::Member& parameter, const nn::Override* override_) {
   return changed;
 }
 
-std::unique_ptr<nn::Linear> merged_linear(nn::Linear& base, const std::vector<NamedDelta>& deltas,
+const nn::Override* override_of(nn::Member& parameter, const MergeRequest& request) {
+  return request.with_overrides ? peft::override_of(parameter, request.names) : nullptr;
+}
+
+Tensor numbers_of(const Variable& w) {
+  return w.value();
+}
+Tensor numbers_of(const PackedTensor& w) {
+  return unpack(w);
+}
+/// As products compute with them, not rounded to what they were before.
+Tensor numbers_of(const quant::QuantizedTensor& w) {
+  return quant::dequantize(w, DType::f32);
+}
+Tensor numbers_of(const nn::WeightStorage& held) {
+  return std::visit([](const auto& w) { return numbers_of(w); }, held);
+}
+
+double norm(const Tensor& x) {
+  return std::sqrt(ops::sum_of_squares(x));
+}
+
+double ratio(double part, double whole) {
+  return whole > 0 ? part / whole : 0;
+}
+
+/// Merges the weight of a layer; holds what this takes but for the layer itself.
+class WeightMerge {
+ public:
+  WeightMerge(nn::Weight& weight, const MergeRequest& request)
+      : weight_(weight), path_(request.path), options_(request.options), keep_(request.keep) {
+    if (const nn::Override* chosen = override_of(weight, request))
+      override_ = *chosen;
+  }
+
+  /// As what the result is held.
+  nn::WeightForm form() const {
+    const nn::WeightForm base = weight_.form();
+    if (options_.requantize && base.format)
+      return base;
+    return {options_.dtype.value_or(base.dtype)};
+  }
+
+  nn::WeightStorage run(const std::vector<NamedDelta>& deltas) const {
+    const nn::WeightStorage held = weight_.storage();
+    const Tensor base =
+        with_override(numbers_of(held), override_ ? &*override_ : nullptr).contiguous();
+    const Tensor exact = changed_weight(base, deltas);
+    const bool is_in_4_bits = std::holds_alternative<quant::QuantizedTensor>(held);
+    Tensor sum = exact;
+    if (is_in_4_bits && options_.original_weight)
+      sum = changed_weight(original_of(options_.original_weight, path_ + ".weight", base), deltas);
+    nn::WeightStorage merged = in_form(sum, held);
+    if (options_.on_merged)
+      options_.on_merged(error_of(merged, exact, base));
+    return merged;
+  }
+
+ private:
+  nn::WeightStorage in_form(const Tensor& sum, const nn::WeightStorage& held) const {
+    const nn::WeightForm form = this->form();
+    if (!form.format) {
+      const Tensor rounded = sum.to(form.dtype);
+      check_sum(rounded, "weight", path_);
+      return Variable(rounded);
+    }
+    check_sum(sum, "weight", path_);
+    const auto& base = std::get<quant::QuantizedTensor>(held);
+    quant::QuantizedTensor merged = quant::quantize(sum, *form.format);
+    merged.dtype = base.dtype;
+    merged.compute = base.compute;
+    return base.layout == quant::Layout::panels ? quant::to_panels(merged) : merged;
+  }
+
+  MergeError error_of(const nn::WeightStorage& merged, const Tensor& exact,
+                      const Tensor& base) const {
+    const double change = norm(ops::add(exact, base, -1));
+    const double error = norm(ops::add(exact, numbers_of(merged).to(exact.dtype()), -1));
+    return {.path = path_ + ".weight",
+            .relative = ratio(error, norm(exact)),
+            .of_change = ratio(error, change)};
+  }
+
+  nn::Weight& weight_;
+  std::string path_;
+  MergeOptions options_;
+  std::optional<nn::Override> override_;
+  std::shared_ptr<void> keep_;
+};
+
+void load(nn::Weight& weight, const nn::WeightStorage& value) {
+  if (const auto* quantized = std::get_if<quant::QuantizedTensor>(&value))
+    weight.load(*quantized);
+  else
+    weight.load(std::get<Variable>(value).value());
+}
+
+/// Gives a new layer the merged weight of the base; `found` is what deltas() gives now.
+void merge_weight(nn::Weight& base, nn::Weight& weight, const Deltas& deltas,
+                  const std::vector<NamedDelta>& found, const MergeRequest& request) {
+  const WeightMerge merge(base, request);
+  if (base.is_streamed())
+    weight.stream(merge.form(), [merge, deltas] { return merge.run(deltas()); });
+  else
+    load(weight, merge.run(found));
+}
+
+Tensor merged_bias(nn::Linear& base, const std::vector<NamedDelta>& deltas, DType of_weight,
+                   const MergeRequest& request) {
+  nn::Parameter* held = base.bias();
+  Tensor sum = change_of_bias(deltas);
+  if (held != nullptr)
+    sum = sum_of(overridden_value(*held, override_of(*held, request)), sum);
+  if (sum.defined())
+    sum = sum.to(request.options.dtype.value_or(held ? held->value().dtype() : of_weight));
+  check_sum(sum, "bias", request.path);
+  return sum;
+}
+
+}  // namespace
+
+const nn::Override* override_of(nn::Member& parameter, const std::vector<std::string>& names) {
+  nn::Context context;
+  context.adapters = nn::AdapterSelection{.names = names};
+  const nn::Overrides* overrides = parameter.overrides();
+  return overrides == nullptr ? nullptr : overrides->chosen(context);
+}
+
+Tensor overridden_value(nn::Member& parameter, const nn::Override* override_) {
+  return with_override(parameter.value(), override_);
+}
+
+std::unique_ptr<nn::Linear> merged_linear(nn::Linear& base, const Deltas& deltas,
                                           const MergeRequest& request) {
-  check_finite(deltas, request.path);
-  const Tensor weight = merged_weight(base.weight(), deltas, request);
-  Tensor bias = change_of_bias(deltas);
-  if (base.bias() != nullptr)
-    bias = rounded_sum(start_of(*base.bias(), request), bias, base.bias()->value().dtype());
-  else if (bias.defined())
-    bias = bias.to(weight.dtype());
-  check_sum(bias, "bias", request);
+  const std::vector<NamedDelta> found = deltas();
+  check_finite(found, request.path);
+  const Tensor bias = merged_bias(base, found, base.weight().dtype(), request);
   auto layer = std::make_unique<nn::Linear>(base.in_features(), base.out_features(), bias.defined(),
                                             base.file_layout());
-  layer->weight().load(weight);
+  merge_weight(base.weight(), layer->weight(), deltas, found, request);
   if (bias.defined())
     layer->bias()->load(bias);
-  if (base.weight().variable() == nullptr)
+  if (base.weight().variable() == nullptr && !base.weight().is_streamed())
     layer->pack();
   return layer;
 }
 
-std::unique_ptr<nn::Embedding> merged_embedding(nn::Embedding& base,
-                                                const std::vector<NamedDelta>& deltas,
+std::unique_ptr<nn::Embedding> merged_embedding(nn::Embedding& base, const Deltas& deltas,
                                                 const MergeRequest& request) {
-  check_finite(deltas, request.path);
+  const std::vector<NamedDelta> found = deltas();
+  check_finite(found, request.path);
   auto layer = std::make_unique<nn::Embedding>(base.rows(), base.features());
-  layer->weight().load(merged_weight(base.weight(), deltas, request));
+  merge_weight(base.weight(), layer->weight(), deltas, found, request);
   return layer;
 }
 

@@ -13,7 +13,7 @@ void PeftModel::merge_adapter() {
   merge_adapter(active_);
 }
 
-void PeftModel::merge_adapter(const std::vector<std::string>& names) {
+void PeftModel::merge_adapter(const std::vector<std::string>& names, const MergeOptions& options) {
   for (const std::string& name : names) {
     entry(name);
     if (is_merged(name))
@@ -27,7 +27,8 @@ void PeftModel::merge_adapter(const std::vector<std::string>& names) {
   std::vector<std::pair<AdaptedLayer*, std::unique_ptr<nn::Module>>> layers;
   for (const Site& site : sites_of(base_)) {
     if (AdaptedLayer* layer = adapted_layer(*site.module))
-      layers.emplace_back(layer, layer->make_merged({.names = all, .path = site.path}));
+      layers.emplace_back(
+          layer, layer->make_merged({.names = all, .path = site.path, .options = options}));
   }
   for (auto& [layer, merged] : layers)
     layer->set_merged(all, std::move(merged));
@@ -46,14 +47,15 @@ nn::CausalLM& PeftModel::merge_and_unload() {
   return merge_and_unload(active_);
 }
 
-nn::CausalLM& PeftModel::merge_and_unload(const std::vector<std::string>& names) {
+nn::CausalLM& PeftModel::merge_and_unload(const std::vector<std::string>& names,
+                                          const MergeOptions& options) {
   for (const std::string& name : names)
     entry(name);
   std::vector<std::string> all = merged_;
   all.insert(all.end(), names.begin(), names.end());
   all = in_order(all);
   check_copies(all);
-  Unloading unloading(base_, all);
+  Unloading unloading(base_, all, options);
   unloading.commit();
   return unload();
 }

@@ -19,11 +19,13 @@ namespace {
 /// one differ.
 std::vector<Tensor> read_tensors(const std::filesystem::path& folder,
                                  const std::vector<AdapterTensor>& tensors, nn::Module& base,
-                                 DType dtype) {
+                                 const LoraConfig& config, DType dtype) {
   std::vector<ExpectedTensor> expected;
   for (const AdapterTensor& tensor : tensors)
     expected.push_back({tensor.key, tensor.shape, tensor.saved_parameter});
-  std::vector<Tensor> values = read_adapter(folder, expected, base, dtype);
+  std::vector<Tensor> values = read_adapter(
+      folder, expected, base,
+      takes_from_base(config) ? BaseWeights::passed_over : BaseWeights::checked, dtype);
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (!tensors[i].is_repeated)
       continue;
@@ -108,12 +110,19 @@ void PeftModel::add_adapter(const std::string& name, LoraConfig config) {
   check_new_name(name);
   const Selection selection = select(std::move(config), options_.strict);
   AdapterDraft draft(selection, name);
+  draft.take_from_base(adapter_dtype());
   draft.initialize(options_.seed, adapter_dtype());
+  std::vector<QuantizedWeight> quantized;
+  if (selection.config.init_lora_weights == LoraInit::loftq)
+    quantized = start_with_loftq(base_, selection, draft.tensors(), options_.original_weight,
+                                 options_.on_loftq);
   set_trained(draft.tensors(), false);
   Entry entry{.name = name, .config = selection.config, .modules = {}, .tensors = {}};
   if (!base_.info().name_or_path.empty())
     entry.config.base_model_name_or_path = base_.info().name_or_path;
   put_on(selection, draft, std::move(entry));
+  for (QuantizedWeight& weight : quantized)
+    weight.weight->load(std::move(weight.value));
 }
 
 void PeftModel::load_adapter(const std::filesystem::path& folder, const std::string& name,
@@ -128,8 +137,11 @@ void PeftModel::load_adapter(const std::filesystem::path& folder, const std::str
   LoraConfig config = read_lora_config(config_file);
   config.inference_mode = !is_trainable;
   const Selection selection = select(std::move(config), false);
+  warn_of_dense_weights(selection, options_.observer);
   AdapterDraft draft(selection, name);
-  set_file_values(draft.tensors(), read_tensors(folder, draft.tensors(), base_, adapter_dtype()));
+  set_file_values(draft.tensors(),
+                  read_tensors(folder, draft.tensors(), base_, selection.config, adapter_dtype()));
+  draft.take_from_base(adapter_dtype());
   set_trained(draft.tensors(), is_trainable);
   put_on(selection, draft,
          {.name = name,
@@ -142,7 +154,8 @@ void PeftModel::load_adapter(const std::filesystem::path& folder, const std::str
 void PeftModel::load_weights(const std::filesystem::path& folder, const std::string& name) {
   check_not_merged("load_weights", name);
   const std::vector<AdapterTensor>& tensors = entry(name).tensors;
-  set_file_values(tensors, read_tensors(folder, tensors, base_, adapter_dtype()));
+  set_file_values(tensors,
+                  read_tensors(folder, tensors, base_, entry(name).config, adapter_dtype()));
 }
 
 void PeftModel::set_adapter(std::vector<std::string> names, bool inference_mode) {

@@ -8,12 +8,16 @@
 // The layers that an adapter targets are swapped for AdaptedLinears and AdaptedEmbeddings, which
 // own the base's; where an adapter trains parameters of the base, it has copies of them. Used by
 // itself, the base model still computes what it did before: adapters apply only where the Context
-// names them, and PeftModel's resolve() names the active ones in a Context that leaves it open. The
-// destructor takes the adapters out again; the base's parameters stay frozen. Refers to its base
-// model, which must outlive it.
+// names them, and PeftModel's resolve() names the active ones in a Context that leaves it open.
+// That holds too for adapters that begin with a part of the weights (PiSSA, OLoRA): layers are
+// without the part only where the adapter applies, where PEFT takes it out of the model for good.
+// The destructor takes the adapters out again; the base's parameters stay frozen. Refers to its
+// base model, which must outlive it. One thing changes the base: an adapter that begins by LoftQ,
+// whose layers have their weights in 4 bits from then on.
 //
 // Which adapters are active, trained and merged are three separate sets. Active ones apply by
-// default and add up; trained ones are what an optimizer is given; merged ones are held in one
+// default and add up, in the order in which they were added, which matters for those that multiply
+// (use_dora); trained ones are what an optimizer is given; merged ones are held in one
 // matrix with the base by a second copy of each layer, and apply by default as well, active or not.
 // A forward of other adapters than those that are merged goes to the base, which no merge writes:
 // so merging changes the speed of forwards, and never their meaning.
@@ -33,7 +37,9 @@
 #include "graft/peft/combine.h"
 #include "graft/peft/config.h"
 #include "graft/peft/draft.h"
+#include "graft/peft/loftq_start.h"
 #include "graft/peft/matching.h"
+#include "graft/peft/merge.h"
 #include "graft/peft/selection.h"
 #include "graft/peft/status.h"
 
@@ -46,9 +52,19 @@ struct PeftOptions {
   RegexMatcher matcher{};
   /// Is told what deserves attention but is no error.
   Observer observer{};
+  /// For init_lora_weights "loftq" on a base whose weights are in 4 bits already.
+  OriginalWeight original_weight{};
+  /// Told of each layer that LoftQ starts.
+  std::function<void(const LoftQError&)> on_loftq{};
   /// An entry of a configuration that matches nothing is an error; false: a warning, as in PEFT.
   /// Entries of an adapter that is loaded only ever give a warning.
   bool strict = true;
+};
+
+struct SaveOptions {
+  /// Saves an adapter that took a part out of the base model as one on the base as it is: a LoRA of
+  /// twice the rank, B A with the part subtracted.
+  bool subtract_mutated_init = false;
 };
 
 /// How many numbers there are; tied ones count once.
@@ -80,9 +96,12 @@ class PeftModel final : public nn::CausalLM {
   void untie_head() override { base_.untie_head(); }
   nn::Context resolve(const nn::Context& context) const override;
 
-  /// Adds a new adapter, neither active nor trained until set_adapter. Throws ConfigError where the
-  /// name is taken, not fit for a folder, has a dot or is base_row, where a setting is wrong, and
-  /// where a target, pattern or excluded name matches nothing, naming the nearest.
+  /// Adds a new adapter, neither active nor trained until set_adapter. Started by LoftQ, its file
+  /// says init_lora_weights true: it holds what LoftQ made, which PEFT would make again. Where
+  /// loftq_iter is above 1 it fits only the base as it is now, which is to be saved too. Throws
+  /// ConfigError where the name is taken, not fit for a folder, has a dot or is base_row, where a
+  /// setting is wrong, and where a target, pattern or excluded name matches nothing, naming the
+  /// nearest.
   void add_adapter(const std::string& name, LoraConfig config);
   /// Adds a saved adapter, inactive. Throws FormatError with the difference where its tensors are
   /// not those the configuration and the model call for, and where there is only a pickle; IoError.
@@ -95,10 +114,11 @@ class PeftModel final : public nn::CausalLM {
   /// Writes adapter_config.json, adapter_model.safetensors and, where there is none yet, README.md
   /// into the folder, which is made where it is missing. Adapters not called "default" go to a
   /// subfolder of their name, as in PEFT. Each file appears whole or not at all. Throws ConfigError
-  /// for an unknown name; IoError.
+  /// for an unknown name and options that do not fit; IoError.
   void save_pretrained(const std::filesystem::path& folder) const;
   void save_pretrained(const std::filesystem::path& folder,
-                       const std::vector<std::string>& selected_adapters) const;
+                       const std::vector<std::string>& selected_adapters,
+                       const SaveOptions& options = {}) const;
 
   /// Makes a new adapter of several: their changes times the weights, combined as the options say
   /// (peft/combine.h). One adapter alone is only weighted, whatever the type. Its configuration is
@@ -107,8 +127,9 @@ class PeftModel final : public nn::CausalLM {
   /// differences from the base are weighted and added up, whatever the type; Compat::peft, as PEFT,
   /// leaves them as the base has them, and leaves out biases of adapters. It is neither active nor
   /// trained. Throws ConfigError for unknown adapters, a name that is taken, weights that are not
-  /// one for each or not finite, options that validate() refuses, and where adapters differ in
-  /// ensure_weight_tying; NonFiniteError where an adapter is broken.
+  /// one for each or not finite, options that validate() refuses, use_dora with cat or
+  /// Compat::peft, and where adapters differ in ensure_weight_tying; NonFiniteError where an
+  /// adapter is broken.
   CombineReport add_weighted_adapter(const std::vector<std::string>& adapters,
                                      const std::vector<double>& weights,
                                      const std::string& adapter_name,
@@ -132,21 +153,25 @@ class PeftModel final : public nn::CausalLM {
   /// Adds base and adapters up in a second copy of each layer, which forwards with those adapters
   /// use from then on: the active ones where none are named. What is merged already stays so. The
   /// copy holds the numbers of this moment; a later change of the adapters needs another merge.
-  /// 16-bit weights are rounded once, 4-bit ones come to be held in the model's dtype. Copies of
+  /// 16-bit weights are rounded once, 4-bit ones come to be held in the model's dtype, or as the
+  /// options say (peft/merge.h). Copies of
   /// whole parameters (modules_to_save, biases, tokens) apply as before. Throws ConfigError for an
   /// unknown name, and NonFiniteError, with everything as before, where an adapter is broken or a
   /// sum is beyond its format.
   void merge_adapter();
-  void merge_adapter(const std::vector<std::string>& names);
+  void merge_adapter(const std::vector<std::string>& names, const MergeOptions& options = {});
   /// Drops what merge_adapter made; the layers are bit for bit what they were.
   void unmerge_adapter();
   /// Makes the active and merged adapters, or those named, part of the base model, which is a plain
   /// one afterwards, and takes all adapters out. The base's own numbers are replaced by their sums,
   /// and what those adapters have copies of by the copies. A head that shared the embedding's
-  /// matrix and now differs from it gets one of its own. Throws as merge_adapter does, and
-  /// ConfigError where an adapter would give a bias to a layer that has none.
+  /// matrix and now differs from it gets one of its own. Where the weights are streamed, sums are
+  /// made as they are read, and one that is beyond its format is found then. Throws as
+  /// merge_adapter does, and ConfigError where an adapter would give a bias to a layer that has
+  /// none.
   nn::CausalLM& merge_and_unload();
-  nn::CausalLM& merge_and_unload(const std::vector<std::string>& names);
+  nn::CausalLM& merge_and_unload(const std::vector<std::string>& names,
+                                 const MergeOptions& options = {});
   /// Takes all adapters out; the base model is bit for bit what it was without them.
   nn::CausalLM& unload();
 

@@ -77,7 +77,8 @@ std::vector<NamedVariable> PeftModel::trainable_parameters() const {
   std::vector<NamedVariable> parameters;
   for (const Entry& entry : adapters_) {
     for (const AdapterTensor& tensor : entry.tensors) {
-      if (entry.trained && !tensor.is_repeated)
+      // An optimizer may have frozen a part, as LoRA-FA does A.
+      if (entry.trained && !tensor.is_repeated && tensor.variable.requires_grad())
         parameters.push_back({tensor.name, tensor.variable});
     }
   }

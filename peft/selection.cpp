@@ -139,6 +139,10 @@ class Selector {
     }
     if (tied_ != Tied::targets)
       return;
+    GRAFT_CHECK(!config_.use_dora, ConfigError,
+                "lora config: use_dora does not go with ensure_weight_tying on ",
+                tie_->embedding.path, " and ", tie_->head.path,
+                ": the two ends have lengths of their own; drop one of the settings");
     const bool has_embedding = std::ranges::any_of(
         selected_, [&](const Site* site) { return site->path == tie_->embedding.path; });
     GRAFT_CHECK(has_embedding, ConfigError, "lora config: ensure_weight_tying needs an adapter on ",

@@ -31,8 +31,11 @@ DType dtype_of(nn::Member& parameter) {
 
 }  // namespace
 
-Unloading::Unloading(nn::CausalLM& base, std::vector<std::string> names)
-    : base_(base), names_(std::move(names)), tie_(tie_of(base, sites_of(base))) {
+Unloading::Unloading(nn::CausalLM& base, std::vector<std::string> names, MergeOptions options)
+    : base_(base),
+      names_(std::move(names)),
+      options_(std::move(options)),
+      tie_(tie_of(base, sites_of(base))) {
   merge_layers();
   take_copies();
   if (!tie_)
@@ -47,14 +50,18 @@ void Unloading::merge_layers() {
     AdaptedLayer* layer = adapted_layer(*site.module);
     if (layer == nullptr)
       continue;
-    std::unique_ptr<nn::Module> merged =
-        layer->make_merged({.names = names_, .path = site.path, .with_overrides = true});
+    const auto kept = std::make_shared<std::unique_ptr<nn::Module>>();
+    std::unique_ptr<nn::Module> merged = layer->make_merged({.names = names_,
+                                                             .path = site.path,
+                                                             .with_overrides = true,
+                                                             .options = options_,
+                                                             .keep = kept});
     const nn::Linear* base = linear_of(site);
     if (auto* linear = dynamic_cast<nn::Linear*>(merged.get()))
       GRAFT_CHECK(linear->bias() == nullptr || std::as_const(*base).bias() != nullptr, ConfigError,
                   "merge_and_unload: the adapter has a bias (lora_bias) for ", site.path,
                   ", which has none in the base model and cannot be given one in its files");
-    layers_.push_back({site, std::move(merged)});
+    layers_.push_back({site, std::move(merged), kept});
   }
 }
 
@@ -128,7 +135,7 @@ void Unloading::commit() {
   for (const Number& number : numbers_)
     load(number);
   for (Layer& layer : layers_)
-    replace_adapted(layer.site, std::move(layer.merged));
+    *layer.kept = replace_adapted(layer.site, std::move(layer.merged));
 }
 
 }  // namespace graft::peft

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graft/nn/causal_lm.h"
+#include "graft/peft/merge.h"
 #include "graft/peft/sites.h"
 #include "graft/peft/tying.h"
 
@@ -19,7 +20,7 @@ class Unloading {
  public:
   /// What `base` is to become with the adapters of these names in it. Throws NonFiniteError, and
   /// ConfigError where an adapter would give a bias to a layer that has none.
-  Unloading(nn::CausalLM& base, std::vector<std::string> names);
+  Unloading(nn::CausalLM& base, std::vector<std::string> names, MergeOptions options = {});
   /// Replaces layers and numbers of the base. Its adapted layers are gone afterwards.
   void commit();
 
@@ -27,6 +28,8 @@ class Unloading {
   struct Layer {
     Site site;
     std::unique_ptr<nn::Module> merged;  ///< nullptr: the base layer stays
+    /// What streamed sums hold on to: the adapted layer, once it is replaced.
+    std::shared_ptr<std::unique_ptr<nn::Module>> kept;
   };
   struct Number {
     std::string path;
@@ -45,6 +48,7 @@ class Unloading {
 
   nn::CausalLM& base_;
   const std::vector<std::string> names_;
+  const MergeOptions options_;
   std::optional<Tie> tie_;
   bool stays_tied_ = true;  // head and embedding, where they were
   std::vector<Layer> layers_;

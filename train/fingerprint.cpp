@@ -37,6 +37,17 @@ std::string text_of(const std::vector<NamedVariable>& parameters) {
                 io::checksum_of(list));
 }
 
+/// Empty where no parameter is stepped apart from the others.
+std::string text_of(const std::vector<optim::ParameterSettings>& settings) {
+  std::string list;
+  int64_t apart = 0;
+  for (const optim::ParameterSettings& each : settings) {
+    list += concat(text_of(each.lr_factor), each.decays ? "\n" : " without decay\n");
+    apart += each == optim::ParameterSettings() ? 0 : 1;
+  }
+  return apart == 0 ? "" : concat(apart, " apart, xxh64 ", io::checksum_of(list));
+}
+
 }  // namespace
 
 Fingerprint fingerprint_of(const TrainOptions& options, const optim::Optimizer& optimizer,
@@ -61,6 +72,8 @@ Fingerprint fingerprint_of(const TrainOptions& options, const optim::Optimizer& 
     result["packing"] = concat("rows of ", options.row_tokens, " tokens");
   if (!validation.empty())
     result["validation data"] = text_of(validation);
+  if (const std::string apart = text_of(optimizer.parameter_settings()); !apart.empty())
+    result["settings of parameters"] = apart;
   for (const auto& [name, value] : optimizer.settings())
     result[concat(optimizer.name(), ".", name)] = text_of(value);
   return result;

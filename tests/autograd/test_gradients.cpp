@@ -137,6 +137,15 @@ TEST_CASE("gradcheck: dropout, and a low-rank term alone") {
       {leaf({2, 3, 5}, 1), leaf({2, 5}, 2), leaf({4, 2}, 3)});
 }
 
+TEST_CASE("gradcheck: a low-rank term alone, on some rows") {
+  const Tensor rows = Tensor::from(std::vector<int64_t>{4, 1}, {2});
+  check(
+      [&](const Inputs& x) {
+        return low_rank(x[0], {.a = x[1], .b = x[2], .scale = 0.7, .dropout = {}, .rows = rows});
+      },
+      {leaf({2, 3, 5}, 1), leaf({2, 5}, 2), leaf({4, 2}, 3)});
+}
+
 TEST_CASE("gradcheck: layer_norm, with and without gradients for weight and bias") {
   const auto norm = [](const Inputs& x) { return layer_norm(x[0], x[1], x[2], 1e-5); };
   check(norm, {leaf({2, 40, 5}, 1), leaf({5}, 2), leaf({5}, 3)});

@@ -43,6 +43,32 @@ const Access accesses[] = {Access::map, Access::read};
 
 }  // namespace
 
+TEST_CASE("write_safetensors: tensors that are made when they are written give the same bytes") {
+  const test::TemporaryFolder folder;
+  const std::vector<NamedTensor> tensors = all_dtypes();
+  std::vector<LazyTensor> lazy;
+  std::vector<std::string> order;
+  for (const NamedTensor& named : tensors)
+    lazy.push_back({named.name, {named.tensor.dtype(), named.tensor.shape()}, [&] {
+                      order.push_back(named.name);
+                      return named.tensor;
+                    }});
+  write_safetensors(folder / "f", lazy, {{"format", "pt"}});
+  CHECK(bytes_of(folder / "f") == bytes_of(test::golden("safetensors/all_dtypes.safetensors")));
+  const SafetensorsFile file(folder / "f");
+  REQUIRE(order.size() == tensors.size());
+  for (size_t i = 0; i < order.size(); ++i)
+    CHECK(order[i] == file.entries()[i].name);
+  // One that cannot be made, or is something else, leaves the old file.
+  lazy.back().make = [] { return counted({3}, DType::u8); };
+  check_contains(message_of<Error>([&] { write_safetensors(folder / "f", lazy); }),
+                 "is u8 (3), but was to be u8 (2)");
+  lazy.back().make = []() -> Tensor { throw NonFiniteError("broken"); };
+  CHECK_THROWS_AS(write_safetensors(folder / "f", lazy), NonFiniteError);
+  CHECK(bytes_of(folder / "f") == bytes_of(test::golden("safetensors/all_dtypes.safetensors")));
+  CHECK(std::ranges::distance(std::filesystem::directory_iterator(folder.path())) == 1);
+}
+
 TEST_CASE("write_safetensors: writes the bytes of Python's library") {
   const test::TemporaryFolder folder;
   const auto written = [&](const std::vector<NamedTensor>& tensors,

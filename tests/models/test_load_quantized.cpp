@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "graft/io/file.h"
 #include "graft/models/bitsandbytes.h"
@@ -24,15 +25,17 @@ std::unique_ptr<nn::CausalLM> load_golden(const std::string& name,
   return models::load(test::golden("qlora/" + name), options);
 }
 
-/// The weight in 4 bits at a path, or nullptr where it is held otherwise.
-const quant::QuantizedTensor* quantized_at(nn::CausalLM& model, const std::string& path) {
+/// The weight in 4 bits at a path; nothing where it is held otherwise.
+std::optional<quant::QuantizedTensor> quantized_at(nn::CausalLM& model, const std::string& path) {
   for (const nn::NamedMember& parameter : nn::named_parameters(model)) {
-    if (parameter.path == path)
-      return std::get_if<quant::QuantizedTensor>(
-          &dynamic_cast<const nn::Weight&>(*parameter.member).storage());
+    if (parameter.path != path)
+      continue;
+    const nn::WeightStorage held = dynamic_cast<const nn::Weight&>(*parameter.member).storage();
+    const auto* quantized = std::get_if<quant::QuantizedTensor>(&held);
+    return quantized == nullptr ? std::nullopt : std::optional(*quantized);
   }
   FAIL("there is no ", path);
-  return nullptr;
+  return std::nullopt;
 }
 
 /// How many weights are held in 4 bits.
@@ -160,9 +163,9 @@ TEST_CASE("load: block size, scales and modules are as asked for") {
   config.llm_int8_skip_modules = {"up_proj", "v_proj"};
   const auto model = load_golden("dense", {.quant = config});
   CHECK(quantized_weights(*model) == 2 * 5 + 1);  // the head too, which the list does not name
-  CHECK(quantized_at(*model, up_proj) == nullptr);
-  const quant::QuantizedTensor* held = quantized_at(*model, "lm_head.weight");
-  REQUIRE(held != nullptr);
+  CHECK(!quantized_at(*model, up_proj));
+  const std::optional<quant::QuantizedTensor> held = quantized_at(*model, "lm_head.weight");
+  REQUIRE(held.has_value());
   CHECK(held->blocksize == 128);
   CHECK(held->type == quant::QuantType::fp4);
   CHECK(!held->nested);

@@ -118,7 +118,7 @@ TEST_CASE("module: tied layers share numbers and freezing") {
   CHECK(head.weight().is_tied_to(tree.table->weight()));
   CHECK(head.weight().value().storage() == tree.table->weight().value().storage());
   set_requires_grad(tree, true);
-  const auto& weight = std::get<Variable>(head.weight().storage());
+  const auto weight = std::get<Variable>(head.weight().storage());
   CHECK(weight.requires_grad());
   const Tensor ids = Tensor::from<int64_t>({1, 4}, {1, 2});
   const Context context;

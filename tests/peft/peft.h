@@ -14,6 +14,9 @@ namespace graft::test {
 std::unique_ptr<nn::CausalLM> tiny_llama(int64_t layers, bool tied = false,
                                          DType dtype = DType::f32);
 
+/// The same with layers of 12 · hidden² numbers or so.
+std::unique_ptr<nn::CausalLM> wide_llama(int64_t layers, int64_t hidden);
+
 /// text::full_matcher().
 const peft::RegexMatcher& matcher();
 
@@ -24,6 +27,11 @@ struct Warnings {
     return [this](const std::string& warning) { texts.push_back(warning); };
   }
 };
+
+/// A context that names these adapters for all rows.
+nn::Context with_adapters(std::vector<std::string> names);
+/// The same for training with an input of (2, 3, …): two samples of three tokens.
+nn::Context training_with(std::vector<std::string> names);
 
 /// Some ids (rows, length) below 32.
 Tensor some_ids(int64_t rows, int64_t length);

@@ -35,22 +35,6 @@ std::unique_ptr<Lora> make_lora(int64_t r, DType dtype, LoraOptions options = {}
   return lora;
 }
 
-nn::Context with(std::vector<std::string> names) {
-  nn::Context context;
-  context.adapters = nn::AdapterSelection{std::move(names)};
-  return context;
-}
-
-/// A training context for x of (2, 3, in): two samples of three tokens.
-nn::Context training(std::vector<std::string> names) {
-  nn::Context context = with(std::move(names));
-  context.train = true;
-  context.dropout.seed = 3;
-  context.dropout.sample = Tensor::from(std::vector<int64_t>{0, 0, 0, 1, 1, 1}, {6});
-  context.dropout.position = Tensor::from(std::vector<int64_t>{0, 1, 2, 0, 1, 2}, {6});
-  return context;
-}
-
 /// scale · x aᵀ bᵀ
 Tensor low_rank_product(const Tensor& x, Lora& lora) {
   const Tensor rows = x.view({-1, x.dim(-1)});
@@ -83,7 +67,8 @@ TEST_CASE("adapted linear: gradients of x, A and B agree with finite differences
   layer.add("default", std::move(lora));
   nn::set_requires_grad(layer.base(), false);
   const Variable x(random_tensor({2, 3, in}, 2, DType::f64), true);
-  for (const nn::Context& context : {with({"default"}), training({"default"})}) {
+  for (const nn::Context& context :
+       {test::with_adapters({"default"}), test::training_with({"default"})}) {
     const GradcheckResult result = gradcheck(
         [&](const std::vector<Variable>& inputs) { return layer.forward(inputs[0], context); },
         {x, *adapter.lora_a(), *adapter.lora_b()});
@@ -97,7 +82,7 @@ TEST_CASE("adapted linear: a frozen base gets no gradient, a trained one does") 
     layer.add("default", make_lora(2, DType::f32));
     nn::set_requires_grad(layer.base(), trained);
     const Variable x(random_tensor({2, 3, in}, 2));
-    sum(layer.forward(x, with({"default"}))).backward();
+    sum(layer.forward(x, test::with_adapters({"default"}))).backward();
     for (const nn::NamedMember& parameter : nn::named_parameters(layer.base()))
       CHECK(parameter.member->variable()->grad().defined() == trained);
   }
@@ -109,9 +94,9 @@ TEST_CASE("adapted linear: without an adapter that applies it is its base, bit f
   const Variable x(random_tensor({2, 3, in}, 2));
   const Tensor base = layer.base().forward(x, nn::Context()).value();
   CHECK(same_bits(layer.forward(x, nn::Context()).value(), base));
-  CHECK(same_bits(layer.forward(x, with({})).value(), base));
-  CHECK(same_bits(layer.forward(x, with({"other"})).value(), base));
-  CHECK(!same_bits(layer.forward(x, with({"default"})).value(), base));
+  CHECK(same_bits(layer.forward(x, test::with_adapters({})).value(), base));
+  CHECK(same_bits(layer.forward(x, test::with_adapters({"other"})).value(), base));
+  CHECK(!same_bits(layer.forward(x, test::with_adapters({"default"})).value(), base));
 }
 
 TEST_CASE("adapted linear: adapters add up, each with its own scale") {
@@ -123,8 +108,8 @@ TEST_CASE("adapted linear: adapters add up, each with its own scale") {
   const Tensor a = low_rank_product(x, dynamic_cast<Lora&>(*layer.find("a")));
   const Tensor b = low_rank_product(x, dynamic_cast<Lora&>(*layer.find("b")));
   const auto difference = [&](std::vector<std::string> names, const Tensor& expected) {
-    return test::max_difference(layer.forward(Variable(x), with(std::move(names))).value(),
-                                expected);
+    return test::max_difference(
+        layer.forward(Variable(x), test::with_adapters(std::move(names))).value(), expected);
   };
   constexpr double tolerance = 1e-13;  // f64 sums over a handful of terms
   CHECK(difference({"a"}, ops::add(base, a)) < tolerance);
@@ -141,9 +126,9 @@ TEST_CASE("adapted linear: an adapter that is no low-rank term adds what it comp
   layer.add("lora", make_lora(2, DType::f32));
   const Variable x(random_tensor({1, 1, in}, 2));
   for (std::vector<std::string> rest : {std::vector<std::string>{}, {"lora"}}) {
-    const Tensor without = layer.forward(x, with(rest)).value();
+    const Tensor without = layer.forward(x, test::with_adapters(rest)).value();
     rest.push_back("shift");
-    const Tensor shifted = layer.forward(x, with(rest)).value();
+    const Tensor shifted = layer.forward(x, test::with_adapters(rest)).value();
     CHECK(test::max_difference(shifted, ops::add(without, vector.view({1, 1, out}))) == 0);
   }
 }
@@ -156,11 +141,13 @@ TEST_CASE("adapted linear: dropout needs training, and differs from layer to lay
               make_lora(2, DType::f32, {.scaling = 1, .dropout = 0.5, .dropout_module = module}));
     return layer.forward(x, context).value();
   };
-  const Tensor evaluated = output(1, with({"default"}));
-  CHECK(same_bits(evaluated, output(2, with({"default"}))));
-  CHECK(!same_bits(evaluated, output(1, training({"default"}))));
-  CHECK(same_bits(output(1, training({"default"})), output(1, training({"default"}))));
-  CHECK(!same_bits(output(1, training({"default"})), output(2, training({"default"}))));
+  const Tensor evaluated = output(1, test::with_adapters({"default"}));
+  CHECK(same_bits(evaluated, output(2, test::with_adapters({"default"}))));
+  CHECK(!same_bits(evaluated, output(1, test::training_with({"default"}))));
+  CHECK(same_bits(output(1, test::training_with({"default"})),
+                  output(1, test::training_with({"default"}))));
+  CHECK(!same_bits(output(1, test::training_with({"default"})),
+                   output(2, test::training_with({"default"}))));
   CHECK(dropout_module_of("model.layers.0.q_proj") != dropout_module_of("model.layers.1.q_proj"));
 }
 

@@ -306,6 +306,43 @@ TEST_CASE("add_weighted_adapter: adapters of tied matrices stay tied") {
                  "one has ensure_weight_tying and the other has not");
 }
 
+TEST_CASE("add_weighted_adapter: DoRA counts with its magnitudes, exactly at full rank") {
+  const auto base = tiny_llama(2);
+  const Targets targets{"q_proj", "down_proj", "embed_tokens"};
+  PeftModel model(*base, {.r = 2, .target_modules = targets, .use_dora = true}, "dora");
+  perturb(model, 1);
+  model.add_adapter("lora", {.r = 3, .target_modules = {"q_proj"}});
+  model.set_adapter({"lora"});
+  perturb(model, 50);
+  const Tensor ids = some_ids(2, 6);
+  const int64_t full = 16;  // the smaller size of every layer
+  CombineReport report = model.add_weighted_adapter({"dora"}, {1}, "same", {.svd_rank = full});
+  CHECK(report.discarded_share() < 1e-12);
+  CHECK(!model.config("same").use_dora);
+  CHECK(test::relative_difference(logits_of(model, ids, with({"same"})),
+                                  logits_of(model, ids, with({"dora"}))) < 1e-5);
+  // The change of DoRA comes first and then that of the LoRA: as if DoRA came first in the layer.
+  report = model.add_weighted_adapter({"lora", "dora"}, {1, 1}, "both", {.svd_rank = full});
+  CHECK(report.discarded_share() < 1e-12);
+  CHECK(test::relative_difference(logits_of(model, ids, with({"both"})),
+                                  logits_of(model, ids, with({"dora", "lora"}))) < 1e-5);
+  model.add_weighted_adapter({"dora", "same"}, {1, -1}, "nothing",
+                             {.combination_type = Combination::magnitude_prune, .density = 1});
+  CHECK(test::relative_difference(logits_of(model, ids, with({"nothing"})),
+                                  logits_of(model, ids, with({}))) < 1e-5);
+  report = model.add_weighted_adapter({"dora", "lora"}, {1, 1}, "low", {.svd_rank = 2});
+  CHECK(report.discarded_share() > 1e-3);
+  const auto refusal = [&](const CombineOptions& options) {
+    return message_of<ConfigError>([&] {
+      model.add_weighted_adapter({"lora", "dora"}, {1, 1}, "new", options);
+    });
+  };
+  check_contains(refusal({.combination_type = Combination::cat}),
+                 "\"dora\" has use_dora: what it changes has no factors that cat");
+  check_contains(refusal({.compat = Compat::peft}),
+                 "\"dora\" has use_dora, of which PEFT leaves out the magnitudes");
+}
+
 TEST_CASE("add_weighted_adapter: random pruning is the seed's") {
   Different all;
   const Tensor ids = some_ids(1, 6);

@@ -57,7 +57,7 @@ TEST_CASE("lora config: PEFT's files are read and written again byte for byte") 
                            "exclude_modules",  "dropout",         "gaussian",
                            "fractional_alpha", "lm_head_untied",  "lm_head_tied",
                            "embedding",        "modules_to_save", "bias_all",
-                           "bias_lora_only",   "lora_bias"}) {
+                           "bias_lora_only",   "lora_bias",       "dora"}) {
     CAPTURE(name);
     const std::string text = golden_config(name);
     const LoraConfig config = parse_lora_config(text, "adapter_config.json");
@@ -137,18 +137,33 @@ TEST_CASE("lora config: all-linear is known in any case") {
 }
 
 TEST_CASE("lora config: what graft does not build is refused by name") {
-  check_contains(message_of<FormatError>(
-                     [] { parse_lora_config(golden_config("dora"), "adapter_config.json"); }),
-                 "adapter_config.json: use_dora is true, which graft does not support");
-  check_contains(refusal_of(R"("use_qalora": true)"), "use_qalora is true");
+  const auto refused = [](const std::string& key, const std::string& value) {
+    check_contains(refusal_of("\"" + key + "\": " + value), "c.json: " + key + " is ");
+    check_contains(refusal_of("\"" + key + "\": " + value), ", which graft does not support");
+  };
+  refused("alora_invocation_tokens", "[5, 6]");
+  refused("arrow_config", R"({"top_k": 3, "router_temperature": 1.0})");
+  refused("corda_config", R"({"corda_method": "kpm"})");
+  refused("kasa_config", R"({"beta": 0.0001, "gamma": 0.001})");
+  refused("layer_replication", "[[0, 4], [2, 5]]");
+  refused("lora_ga_config", R"({"direction": "ArB2r", "scale": "stable"})");
+  refused("megatron_config", R"({"hidden_size": 64})");
+  refused("megatron_core", "\"mine\"");
+  refused("monteclora_config", R"({"num_samples": 8})");
+  refused("qalora_group_size", "32");
+  refused("target_parameters", R"(["experts.gate_up_proj"])");
+  refused("use_bdlora", R"({"nblocks": 2})");
+  refused("use_qalora", "true");
+  refused("velora_config", R"({"num_groups": 64})");
+  for (const char* init : {"corda", "lora_ga", "mica"})
+    check_contains(refusal_of(concat("\"init_lora_weights\": \"", init, "\"")),
+                   concat("init_lora_weights is \"", init,
+                          "\", which graft does not support; true, false, gaussian, "
+                          "orthogonal, pissa, pissa_niter_N, olora, eva or loftq expected"));
   check_contains(refusal_of(R"("layer_replication": [[0, 4], [2, 5]])"),
                  "layer_replication is [[0,4],[2,5]], which graft does not support");
-  check_contains(refusal_of(R"("init_lora_weights": "pissa_niter_16")"),
-                 "init_lora_weights is \"pissa_niter_16\", which graft does not support; true, "
-                 "false, gaussian or orthogonal expected");
   check_contains(refusal_of(R"("task_type": "SEQ_CLS")"),
                  "task_type is SEQ_CLS, but graft trains causal language models only");
-  check_contains(refusal_of(R"("megatron_core": "mine")"), "megatron_core is \"mine\"");
   check_contains(refusal_of(R"("qalora_group_size": 32)"), "(16 expected)");
 }
 
@@ -177,6 +192,8 @@ TEST_CASE("lora config: wrong values are refused with file and key") {
                  "r is 5, but init_lora_weights \"orthogonal\" needs an even rank");
   check_contains(refusal_of(R"("init_lora_weights": "orthogonal", "rank_pattern": {"q_proj": 3})"),
                  "rank_pattern \"q_proj\" is 3");
+  check_contains(refusal_of(R"("lora_bias": true, "use_dora": true)"),
+                 "lora_bias and use_dora do not go together");
   check_contains(refusal_of(R"("modules_to_save": "lm_head")"), "modules_to_save");
   check_contains(refusal_of(R"("trainable_token_indices": [1, 1])"), "has 1 twice");
   check_contains(refusal_of(R"("trainable_token_indices": [1, -1])"), "has -1, ids from 0");
@@ -208,10 +225,62 @@ TEST_CASE("lora config: validate refuses what PEFT refuses") {
   check_contains(refused({.target_modules = {"q"}, .layers_pattern = "layers"}),
                  "layers_pattern is given without layers_to_transform");
   check_contains(refused({.task_type = "CAUSAL_LN"}), "(did you mean 'CAUSAL_LM'?)");
-  check_contains(message_of<ConfigError>([] { parse_lora_init("loftq"); }),
+  check_contains(message_of<ConfigError>([] { parse_lora_init("corda"); }),
                  "which graft does not support");
-  for (const LoraInit init : {LoraInit::standard, LoraInit::random, LoraInit::gaussian})
+  for (const LoraInit init :
+       {LoraInit::standard, LoraInit::random, LoraInit::gaussian, LoraInit::orthogonal,
+        LoraInit::pissa, LoraInit::olora, LoraInit::eva, LoraInit::loftq})
     CHECK(parse_lora_init(name(init)) == init);
+  check_contains(refused({.pissa_niter = 3}), "pissa_niter is given");
+  check_contains(refused({.loftq_config = LoftQConfig{8, 1}}),
+                 "loftq_bits is 8, but graft quantises to 4");
+  check_contains(refused({.loftq_config = LoftQConfig{4, 0}}), "loftq_iter is 0");
+  check_contains(refused({.use_dora = true, .init_lora_weights = LoraInit::loftq}),
+                 "do not go together");
+}
+
+TEST_CASE("lora config: the iterations of PiSSA are a part of its name") {
+  const LoraConfig config = parse_with(R"("init_lora_weights": "pissa_niter_16")");
+  CHECK(config.init_lora_weights == LoraInit::pissa);
+  CHECK(config.pissa_niter == 16);
+  CHECK(init_name(config) == "pissa_niter_16");
+  CHECK(parse_lora_config(to_json(config), "again").pissa_niter == 16);
+  CHECK(!parse_with(R"("init_lora_weights": "pissa")").pissa_niter);
+  for (const char* name : {"pissa_niter_", "pissa_niter_x", "pissa_niter_-1", "pissa_niter_1.5"})
+    check_contains(refusal_of(concat(R"("init_lora_weights": ")", name, "\"")),
+                   "a number of iterations expected");
+}
+
+TEST_CASE("lora config: the settings of LoftQ are read and written as PEFT's") {
+  const LoraConfig config = parse_with(
+      R"("init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4, "loftq_iter": 5})");
+  CHECK(config.init_lora_weights == LoraInit::loftq);
+  CHECK(config.loftq_config == LoftQConfig{4, 5});
+  const LoraConfig again = parse_lora_config(to_json(config), "again");
+  CHECK(again.init_lora_weights == LoraInit::loftq);
+  CHECK(again.loftq_config == config.loftq_config);
+  CHECK(!parse_with(R"("loftq_config": {})").loftq_config);
+  CHECK(to_json({}).find(R"("loftq_config": {})") != std::string::npos);
+  check_contains(refusal_of(R"("loftq_config": {"loftq_bit": 4})"),
+                 "unknown key \"loftq_config.loftq_bit\"");
+}
+
+TEST_CASE("lora config: the settings of EVA are read and written as PEFT's") {
+  const LoraConfig config = parse_with(
+      R"("init_lora_weights": "eva", "eva_config": {"rho": 1.5, "tau": 0.9, "whiten": true})");
+  CHECK(config.init_lora_weights == LoraInit::eva);
+  REQUIRE(config.eva_config);
+  CHECK(*config.eva_config == EvaConfig{.rho = 1.5, .tau = 0.9, .whiten = true});
+  check_contains(to_json(config),
+                 "\"eva_config\": {\n    \"adjust_scaling_factors\": true,\n"
+                 "    \"label_mask_value\": -100,\n    \"rho\": 1.5,\n"
+                 "    \"tau\": 0.9,\n    \"use_label_mask\": true,\n"
+                 "    \"whiten\": true\n  },");
+  check_contains(to_json({.eva_config = EvaConfig()}), "\"rho\": 2.0,");
+  CHECK(!parse_with(R"("init_lora_weights": "eva")").eva_config);
+  check_contains(refusal_of(R"("eva_config": {"rho": 0.5})"), "rho of eva_config is 0.5");
+  check_contains(refusal_of(R"("eva_config": {"tau": 1.5})"), "tau of eva_config is 1.5");
+  check_contains(refusal_of(R"("eva_config": {"rhoo": 2})"), "unknown key \"eva_config.rhoo\"");
 }
 
 TEST_CASE("lora config: rsLoRA scales with the root of the rank") {

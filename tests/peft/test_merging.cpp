@@ -55,18 +55,23 @@ const LoraConfig everything{
     .r = 3, .target_modules = Targets::regex(".*proj|lm_head|.*embed_tokens"), .lora_alpha = 6};
 const LoraConfig q_v{.r = 2, .target_modules = {"q_proj", "v_proj"}};
 
+LoraConfig with_dora(LoraConfig config, bool use_dora) {
+  config.use_dora = use_dora;
+  return config;
+}
+
 /// "a" on everything and "b" on q and v, both with numbers of their own; "a" is active.
 struct TwoAdapters {
   std::unique_ptr<nn::CausalLM> base;
   Warnings warnings;
   PeftModel model;
 
-  explicit TwoAdapters(std::unique_ptr<nn::CausalLM> given)
+  explicit TwoAdapters(std::unique_ptr<nn::CausalLM> given, bool use_dora = false)
       : base(std::move(given)),
-        model(*base, everything, "a",
+        model(*base, with_dora(everything, use_dora), "a",
               {.matcher = test::matcher(), .observer = warnings.observer()}) {
     perturb(model, 1);
-    model.add_adapter("b", q_v);
+    model.add_adapter("b", with_dora(q_v, use_dora));
     model.set_adapter({"b"});
     perturb(model, 500);
     model.set_adapter({"a"});
@@ -88,6 +93,49 @@ void spoil(Variable variable, double number) {
   Tensor value = variable.value().clone();
   value.data<float>()[value.numel() - 1] = static_cast<float>(number);
   variable.set_value(value);
+}
+
+/// A model held as the kind says: "f32", "packed bf16", "nf4", …
+std::unique_ptr<nn::CausalLM> held_as(const std::string& kind) {
+  const DType dtype = kind.ends_with("bf16") ? DType::bf16
+                      : kind == "f16"        ? DType::f16
+                      : kind == "f64"        ? DType::f64
+                                             : DType::f32;
+  auto model = tiny_llama(2, false, dtype);
+  if (kind == "nf4") {
+    nn::for_each_member(*model, [](const std::string&, nn::Member& member) {
+      if (auto* linear = dynamic_cast<nn::Linear*>(member.module()))
+        linear->weight().load(quant::to_panels(quant::quantize(linear->weight().value(), {})));
+    });
+  }
+  return model;
+}
+
+void check_merged(const std::string& kind, bool use_dora) {
+  const Tensor ids = some_ids(2, 6);
+  TwoAdapters two(held_as(kind), use_dora);
+  if (kind.starts_with("packed"))
+    nn::pack(*two.base);
+  two.model.set_adapter({"a", "b"}, true);
+  const Tensor expected = logits_of(two.model, ids);
+  const Tensor base = logits_of(two.model, ids, with({}));
+  two.model.merge_adapter();
+  const Tensor merged = logits_of(two.model, ids);
+  CHECK(!same_bits(merged, base));
+  // 16 bits: the merged weight is rounded where the sum of two products is not; f16 has three
+  // bits more than bf16.
+  const double allowed = kind.ends_with("bf16") ? 5e-2
+                         : kind == "f16"        ? 5e-2 / 8
+                         : kind == "f64"        ? 1e-13
+                                                : 1e-5;
+  const double difference = test::relative_difference(merged, expected);
+  CHECK_MESSAGE(difference < allowed, kind, ": ", difference);
+  CHECK(same_bits(logits_of(two.model, ids, with({})), base));
+  two.model.unmerge_adapter();
+  CHECK(same_bits(logits_of(two.model, ids), expected));
+  two.model.merge_adapter();
+  const nn::CausalLM& plain = two.model.merge_and_unload();
+  CHECK(same_bits(logits_of(plain, ids), merged));
 }
 
 }  // namespace
@@ -128,45 +176,13 @@ TEST_CASE("merging: the weights are PEFT's") {
   }
 }
 
-TEST_CASE("merging: a merged model computes what its adapters add, whatever holds the base") {
-  const Tensor ids = some_ids(2, 6);
-  for (const char* kind : {"f32", "bf16", "f16", "f64", "packed", "packed bf16", "nf4"}) {
-    CAPTURE(kind);
-    const std::string text = kind;
-    const DType dtype = text.ends_with("bf16") ? DType::bf16
-                        : text == "f16"        ? DType::f16
-                        : text == "f64"        ? DType::f64
-                                               : DType::f32;
-    auto model = tiny_llama(2, false, dtype);
-    if (text == "nf4") {
-      nn::for_each_member(*model, [](const std::string&, nn::Member& member) {
-        if (auto* linear = dynamic_cast<nn::Linear*>(member.module()))
-          linear->weight().load(quant::to_panels(quant::quantize(linear->weight().value(), {})));
-      });
+TEST_CASE("merging: a merged model computes what its adapters do, whatever holds the base") {
+  for (const bool use_dora : {false, true}) {
+    for (const char* kind : {"f32", "bf16", "f16", "f64", "packed", "packed bf16", "nf4"}) {
+      CAPTURE(kind);
+      CAPTURE(use_dora);
+      check_merged(kind, use_dora);
     }
-    TwoAdapters two(std::move(model));
-    if (text.starts_with("packed"))
-      nn::pack(*two.base);
-    two.model.set_adapter({"a", "b"}, true);
-    const Tensor expected = logits_of(two.model, ids);
-    const Tensor base = logits_of(two.model, ids, with({}));
-    two.model.merge_adapter();
-    const Tensor merged = logits_of(two.model, ids);
-    CHECK(!same_bits(merged, base));
-    // 16 bits: the merged weight is rounded where the sum of two products is not; f16 has three
-    // bits more than bf16.
-    const double allowed = dtype == DType::bf16  ? 5e-2
-                           : dtype == DType::f16 ? 5e-2 / 8
-                           : dtype == DType::f64 ? 1e-13
-                                                 : 1e-5;
-    const double difference = test::relative_difference(merged, expected);
-    CHECK_MESSAGE(difference < allowed, kind, ": ", difference);
-    CHECK(same_bits(logits_of(two.model, ids, with({})), base));
-    two.model.unmerge_adapter();
-    CHECK(same_bits(logits_of(two.model, ids), expected));
-    two.model.merge_adapter();
-    const nn::CausalLM& plain = two.model.merge_and_unload();
-    CHECK(same_bits(logits_of(plain, ids), merged));
   }
 }
 

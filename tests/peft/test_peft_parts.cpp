@@ -1,4 +1,5 @@
-// Everything PEFT's LoRA can train, against what PEFT made of it: logits, files, five steps.
+// Everything PEFT's LoRA can train and its variants, against what PEFT made of them: logits, files,
+// five steps.
 
 #include <cmath>
 #include <map>
@@ -19,13 +20,28 @@ namespace {
 using io::Json;
 using test::golden, test::logits_of, test::same_bits;
 
-const Json& answers() {
-  static const Json json = io::read_json_file(golden("peft_parts.json"));
-  return json;
+constexpr const char* sets[] = {"peft_parts", "peft_variants"};
+
+/// The adapters of all sets; each has its "set" and that set's "adamw".
+const std::vector<Json>& records() {
+  static const std::vector<Json> all = [] {
+    std::vector<Json> found;
+    for (const char* set : sets) {
+      const Json json = io::read_json_file(golden(concat(set, ".json")));
+      for (Json record : json["adapters"]) {
+        record["set"] = set;
+        record["adamw"] = json["adamw"];
+        found.push_back(std::move(record));
+      }
+    }
+    return found;
+  }();
+  return all;
 }
-const io::SafetensorsFile& tensors() {
-  static const io::SafetensorsFile file(golden("peft_parts.safetensors"), io::Access::read);
-  return file;
+const io::SafetensorsFile& tensors(const Json& record) {
+  static std::map<std::string, io::SafetensorsFile> files;
+  const std::string set = record["set"].get<std::string>();
+  return files.try_emplace(set, golden(set + ".safetensors"), io::Access::read).first->second;
 }
 
 std::unique_ptr<nn::CausalLM> base_of(const Json& record) {
@@ -41,14 +57,14 @@ std::string text_of(const std::filesystem::path& file) {
   return io::read_file(file, 1 << 24);
 }
 
-Tensor step_of(const char* name, int64_t step) {
-  const Tensor all = tensors().load(name);
+Tensor step_of(const Json& record, const char* name, int64_t step) {
+  const Tensor all = tensors(record).load(name);
   return all.slice(0, step, step + 1).view({all.dim(1), all.dim(2)}).clone();
 }
 
 /// The ids that the logits in the file are of.
-Tensor first_ids() {
-  const Tensor ids = step_of("input_ids", 0);
+Tensor first_ids(const Json& record) {
+  const Tensor ids = step_of(record, "input_ids", 0);
   return ids.slice(0, 0, 1).contiguous();
 }
 
@@ -75,13 +91,13 @@ nn::Context training(const Tensor& ids) {
 
 /// Largest relative difference of the losses of five steps.
 double train_five_steps(PeftModel& model, const Json& record) {
-  const Json& settings = answers()["adamw"];
+  const Json& settings = record["adamw"];
   optim::AdamW adamw(model.trainable_parameters(),
                      {.lr = settings["lr"], .weight_decay = settings["weight_decay"]});
   double worst = 0;
   for (size_t step = 0; step < record["losses"].size(); ++step) {
-    const Tensor ids = step_of("input_ids", static_cast<int64_t>(step));
-    const Tensor labels = step_of("labels", static_cast<int64_t>(step));
+    const Tensor ids = step_of(record, "input_ids", static_cast<int64_t>(step));
+    const Tensor labels = step_of(record, "labels", static_cast<int64_t>(step));
     const nn::Loss loss = nn::causal_lm_loss(model, ids, labels, training(ids));
     const auto tokens = static_cast<double>(loss.tokens);
     loss.total.backward();
@@ -95,13 +111,13 @@ double train_five_steps(PeftModel& model, const Json& record) {
 }  // namespace
 
 TEST_CASE("peft parts: PEFT's adapters give PEFT's logits and counts") {
-  for (const Json& record : answers()["adapters"]) {
+  for (const Json& record : records()) {
     const std::string name = record["name"].get<std::string>();
     CAPTURE(name);
     const auto base = base_of(record);
     const PeftModel adapted = loaded(*base, record, true);
-    const Tensor expected = tensors().load(name + ".logits");
-    const Tensor all = logits_of(adapted, first_ids());
+    const Tensor expected = tensors(record).load(name + ".logits");
+    const Tensor all = logits_of(adapted, first_ids(record));
     const Tensor logits = all.view({all.dim(1), all.dim(2)})
                               .slice(0, all.dim(1) - expected.dim(0), all.dim(1))
                               .contiguous();
@@ -117,7 +133,7 @@ TEST_CASE("peft parts: PEFT's adapters give PEFT's logits and counts") {
 }
 
 TEST_CASE("peft parts: what was loaded from PEFT is saved as PEFT saved it, byte for byte") {
-  for (const Json& record : answers()["adapters"]) {
+  for (const Json& record : records()) {
     CAPTURE(record["name"].get<std::string>());
     const std::filesystem::path original = golden(record["folder"].get<std::string>());
     const auto base = base_of(record);
@@ -137,7 +153,7 @@ TEST_CASE("peft parts: what was loaded from PEFT is saved as PEFT saved it, byte
 }
 
 TEST_CASE("peft parts: a new adapter has the keys, the shapes and the settings of PEFT's") {
-  for (const Json& record : answers()["adapters"]) {
+  for (const Json& record : records()) {
     CAPTURE(record["name"].get<std::string>());
     Json json = record["config"];
     json["peft_type"] = "LORA";
@@ -167,12 +183,12 @@ TEST_CASE("peft parts: a new adapter has the keys, the shapes and the settings o
 }
 
 TEST_CASE("peft parts: five steps are PEFT's, and the model itself keeps its bits") {
-  for (const Json& record : answers()["adapters"]) {
+  for (const Json& record : records()) {
     const std::string name = record["name"].get<std::string>();
     CAPTURE(name);
     const auto base = base_of(record);
     const std::map<std::string, Tensor> before = snapshot(*base);
-    const Tensor plain = logits_of(*base, first_ids());
+    const Tensor plain = logits_of(*base, first_ids(record));
     const test::TemporaryFolder folder;
     double loss = 0;
     {
@@ -180,11 +196,11 @@ TEST_CASE("peft parts: five steps are PEFT's, and the model itself keeps its bit
       loss = train_five_steps(adapted, record);
       CHECK_MESSAGE(loss < 1e-5, name, " loss: ", loss);
       adapted.save_pretrained(folder.path());
-      CHECK(!same_bits(logits_of(adapted, first_ids()), plain));
+      CHECK(!same_bits(logits_of(adapted, first_ids(record)), plain));
       const auto off = adapted.disable_adapter();
-      CHECK(same_bits(logits_of(adapted, first_ids()), plain));
+      CHECK(same_bits(logits_of(adapted, first_ids(record)), plain));
     }
-    CHECK(same_bits(logits_of(*base, first_ids()), plain));
+    CHECK(same_bits(logits_of(*base, first_ids(record)), plain));
     for (const auto& [path, value] : snapshot(*base))
       CHECK_MESSAGE(same_bits(value, before.at(path)), path);
 
@@ -198,8 +214,8 @@ TEST_CASE("peft parts: five steps are PEFT's, and the model itself keeps its bit
       if (key.ends_with("c_attn.bias") || key.ends_with("c_attn.base_layer.bias"))
         continue;
       const std::string moved = name + "." + key;
-      if (tensors().contains(moved))
-        worst = std::max(worst, relative_norm(ours.load(key), tensors().load(moved)));
+      if (tensors(record).contains(moved))
+        worst = std::max(worst, relative_norm(ours.load(key), tensors(record).load(moved)));
       else if (key.find("lm_head") == std::string::npos)
         CHECK_MESSAGE(same_bits(ours.load(key), start.load(key)), key);
     }
@@ -209,10 +225,11 @@ TEST_CASE("peft parts: five steps are PEFT's, and the model itself keeps its bit
 }
 
 TEST_CASE("peft parts: what a checkpoint holds goes on as if there had been none") {
-  for (const char* name : {"save_tied", "targets_tied", "bias_all", "tokens_of_tied"}) {
+  for (const char* name :
+       {"save_tied", "targets_tied", "bias_all", "tokens_of_tied", "dora_of_tied"}) {
     CAPTURE(name);
     Json record;
-    for (const Json& each : answers()["adapters"]) {
+    for (const Json& each : records()) {
       if (each["name"] == name)
         record = each;
     }
@@ -224,13 +241,13 @@ TEST_CASE("peft parts: what a checkpoint holds goes on as if there had been none
       train_five_steps(adapted, record);
       adapted.save_pretrained(folder.path());
       train_five_steps(adapted, record);
-      expected = logits_of(adapted, first_ids());
+      expected = logits_of(adapted, first_ids(record));
     }
     const auto base = base_of(record);
     PeftModel again = loaded(*base, record, true);
     again.load_weights(folder.path());
     train_five_steps(again, record);
-    CHECK(same_bits(logits_of(again, first_ids()), expected));
+    CHECK(same_bits(logits_of(again, first_ids(record)), expected));
   }
 }
 

@@ -35,6 +35,8 @@ TRAINING = {
     "dtype": "f32",
     "seed": 1,
 }
+PISSA = {"init-lora-weights": "pissa"}
+SUBTRACTED = {"subtract-mutated-init": True}
 TYING = {"ensure-weight-tying": True}
 QV_FLAGS = {"target-modules": "q_proj,v_proj", "lora-r": 4}
 GQA, UNTIED, ODD = "models/gqa", "models/untied", "models/odd"
@@ -52,6 +54,28 @@ TRAINED_BY_GRAFT = {
     "tied head": (GQA, {"target-modules": "q_proj,lm_head", "lora-r": 4}),
     "biases": ("models/biases", {"lora-r": 4}),
     "orthogonal": (UNTIED, {"init-lora-weights": "orthogonal", "lora-r": 4}),
+    "dora": (UNTIED, {"use-dora": True, "lora-r": 4}),
+    "dora with dropout": (GQA, {"use-dora": True, "lora-dropout": 0.3, "lora-r": 4}),
+    "dora of GPT-2": ("families/gpt2", {"use-dora": True, "lora-r": 4}),
+    "dora of an embedding": (
+        UNTIED,
+        {"use-dora": True, "target-modules": "embed_tokens,lm_head", "lora-r": 4},
+    ),
+    "bf16 base, dora": ("models/bf16", {"use-dora": True, "lora-r": 4}),
+    "lora+": (UNTIED, {"loraplus-lr-ratio": 16, "learning-rate": 2e-3, "lora-r": 4}),
+    "lora-fa": (UNTIED, {"optim": "lorafa", "lora-r": 4}),
+    "pissa": (UNTIED, {**PISSA, "lora-r": 4}),
+    "pissa of a head": (UNTIED, {**PISSA, "target-modules": "q_proj,lm_head", "lora-r": 4}),
+    "olora": (GQA, {"init-lora-weights": "olora", "lora-r": 4}),
+    "pissa, subtracted": (UNTIED, {**PISSA, **SUBTRACTED, "lora-r": 4}),
+    "pissa_niter, subtracted": (
+        GQA,
+        {"init-lora-weights": "pissa_niter_2", **SUBTRACTED, "use-rslora": True, "lora-r": 4},
+    ),
+    "olora with dora, subtracted": (
+        UNTIED,
+        {"init-lora-weights": "olora", **SUBTRACTED, "use-dora": True, "lora-r": 4},
+    ),
     "lion": (UNTIED, {"optim": "lion", "learning-rate": 5e-3, "lora-r": 4}),
     "embedding": (UNTIED, {"target-modules": "embed_tokens,q_proj", "lora-r": 4}),
     "embedding of a tied model": (GQA, {"target-modules": "embed_tokens,q_proj", "lora-r": 4}),
@@ -73,6 +97,7 @@ TRAINED_BY_GRAFT = {
     "tinystories": (STORIES, {"lora-r": 8, "lora-alpha": 16}),
 }
 QV = {"target_modules": ["q_proj", "v_proj"]}
+DORA = {"use_dora": True}
 # name: (model, PEFT's configuration)
 MADE_BY_PEFT = {
     "default targets": (GQA, {}),
@@ -110,7 +135,13 @@ MADE_BY_PEFT = {
         GQA,
         {**QV, "trainable_token_indices": {"embed_tokens": [4, 80], "lm_head": [80]}},
     ),
+    "dora": (GQA, {"target_modules": "all-linear", "use_dora": True, "lora_dropout": 0.1}),
+    "dora of an embedding": (UNTIED, {"target_modules": ["embed_tokens", "v_proj"], **DORA}),
+    "pissa": (GQA, {"target_modules": "all-linear", "init_lora_weights": "pissa"}),
+    "pissa of a head": (UNTIED, {"target_modules": ["lm_head"], "init_lora_weights": "pissa"}),
+    "olora, rslora": (UNTIED, {**QV, "init_lora_weights": "olora", "use_rslora": True}),
     "bf16 base": ("models/bf16", QV),
+    "bf16 base, dora": ("models/bf16", {**QV, **DORA}),
     "tinystories": (STORIES, {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
 }
 

@@ -310,9 +310,8 @@ TEST_CASE("bad flags: what this version does not do is refused by name") {
   check_refused(scratch, with(run, "--quant", "int8"), 2, {"--quant", "int8", "nf4"});
   check_refused(scratch, with(run, "--device", "cuda:0"), 2, {"--device", "cuda:0"});
   check_refused(scratch, with(run, "--optim", "paged_lion_8bit"), 2,
-                {"paged_lion_8bit", "adamw or adamw8bit or lion or sgd"});
-  check_refused(scratch, with(run, "--init-lora-weights", "pissa"), 2, {"pissa"});
-  check_refused(scratch, joined(run, {"--use-dora"}), 2, {"--use-dora"});
+                {"paged_lion_8bit", "adamw or adamw8bit or lion or lorafa or sgd"});
+  check_refused(scratch, with(run, "--init-lora-weights", "corda"), 2, {"corda"});
   check_refused(scratch, joined(run, {"--adapter", "a", "--adapter", "b"}), 2, {"--adapter"});
 }
 
