@@ -35,8 +35,7 @@ def main():
         for iterations in (1, 3):
             q, a, b = loftq_init(weight.clone(), 4, RANK, iterations)
             tensors[f"{name}.{iterations}.q"] = q
-            tensors[f"{name}.{iterations}.a"] = a
-            tensors[f"{name}.{iterations}.b"] = b
+            tensors[f"{name}.{iterations}.ba"] = b @ a  # singular vectors alone may turn
     write_tensors("loftq.safetensors", tensors)
 
 

@@ -23,6 +23,9 @@ FIRST = ["make_models.py", "make_families.py", "make_peft_files.py", "make_peft_
 # Relative to the largest number of a tensor. Torch picks its kernels by the processor, so sums may
 # be rounded differently: the golden logits are 2e-6 exact.
 TENSOR_TOLERANCE = 2e-5
+# Of what is made of singular vectors: rounding turns them, the more the nearer their values are; two
+# processors are 4e-5 apart.
+DECOMPOSED_TOLERANCE = 2e-4
 # Relative norm of a tensor after twenty training steps; the runs are 4e-5 exact.
 TRAINED_TOLERANCE = 1e-3
 NUMBER_TOLERANCE = 1e-4  # of a number in a JSON file: gradient norms need it, losses a tenth of it
@@ -56,7 +59,7 @@ def json_differences(actual, expected, path="", tolerance=()):
         yield f"{path} is {actual!r:.80}, committed is {expected!r:.80}"
 
 
-def tensor_difference(actual, expected, trained):
+def tensor_difference(actual, expected, trained, decomposed):
     """(difference, allowed) of two tensors."""
     if not expected.is_floating_point() or expected.numel() == 0:
         return float(not actual.equal(expected)), 0.0
@@ -64,7 +67,8 @@ def tensor_difference(actual, expected, trained):
     if trained:
         return ((actual - expected).norm() / expected.norm()).item(), TRAINED_TOLERANCE
     size = expected.abs().max().item() or 1.0
-    return (actual - expected).abs().max().item() / size, TENSOR_TOLERANCE
+    allowed = DECOMPOSED_TOLERANCE if decomposed else TENSOR_TOLERANCE
+    return (actual - expected).abs().max().item() / size, allowed
 
 
 def comparable(name, tensor):
@@ -81,13 +85,16 @@ def tensor_differences(actual_path, expected_path):
     if actual.keys() != expected.keys():
         yield f"tensors that only one side has: {sorted(actual.keys() ^ expected.keys())}"
         return
-    trained = expected_path.parent.name == "final"
     for name, value in expected.items():
+        # Rotated keys that all move alike change attention a little: the gradient of their bias is
+        # small beside its parts, and AdamW makes whole steps of it.
+        trained = expected_path.parent.name == "final" or name.endswith("k_proj.bias")
         if (actual[name].shape, actual[name].dtype) != (value.shape, value.dtype):
             yield f"{name} has another shape or dtype"
             continue
+        decomposed = "pissa" in f"{expected_path.parent.name}/{name}"
         difference, allowed = tensor_difference(
-            comparable(name, actual[name]), comparable(name, value), trained
+            comparable(name, actual[name]), comparable(name, value), trained, decomposed
         )
         if not difference <= allowed:
             yield f"{name} differs by {difference:.1e}, allowed is {allowed:.0e}"

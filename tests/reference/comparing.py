@@ -55,9 +55,9 @@ def largest_difference(actual, expected):
     return difference / max(e.abs().max().item() for e in expected)
 
 
-def expect_same_logits(actual, expected, notes):
-    """Fails where they differ by more than LOGIT_TOLERANCE; notes how close they are."""
+def expect_same_logits(actual, expected, notes, tolerance=LOGIT_TOLERANCE):
+    """Fails where they differ by more than the tolerance; notes how close they are."""
     difference = largest_difference(actual, expected)
-    if not difference <= LOGIT_TOLERANCE:
-        raise Failure(f"logits differ by {difference:.1e}, allowed is {LOGIT_TOLERANCE:.0e}")
-    notes.append(f"{difference:.1e} of {LOGIT_TOLERANCE:.0e}")
+    if not difference <= tolerance:
+        raise Failure(f"logits differ by {difference:.1e}, allowed is {tolerance:.0e}")
+    notes.append(f"{difference:.1e} of {tolerance:.0e}")
