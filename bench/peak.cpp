@@ -4,9 +4,15 @@
 namespace graft::bench {
 namespace {
 
-// 24 independent chains of 16 lanes: enough to hide the latency of two units of 512 bits.
+// Independent chains: enough to hide the latency of two units, and no more than there are
+// registers.
+#ifdef __AVX512F__
 constexpr int chains = 24;
 constexpr int lanes = 16;
+#else
+constexpr int chains = 12;
+constexpr int lanes = 8;
+#endif
 using Vector __attribute__((vector_size(lanes * sizeof(float)))) = float;
 using Unaligned __attribute__((vector_size(lanes * sizeof(float)), aligned(4), may_alias)) = float;
 
@@ -29,7 +35,7 @@ float fma_loop(int64_t rounds) {
   const Vector factor = Vector{} + 0.999f;
   const Vector term = Vector{} + 0.001f;
   for (int64_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 24
+#pragma GCC unroll 24  // all
     for (int i = 0; i < chains; ++i)
       sums[i] = sums[i] * factor + term;
   }
