@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iostream>
 
 #include "graft/cli/interrupt.h"
+#include "graft/cli/terminal.h"
 #include "graft/tensor/error.h"
 #include "graft/text/stream_decoder.h"
 
@@ -106,6 +108,21 @@ double Answers::tokens_per_second() const {
   for (const Answer& answer : answers)
     tokens += answer.ids.size();
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+}
+
+void note_uninvoked(const nn::CausalLM& model, const std::vector<std::vector<int64_t>>& prompts) {
+  const nn::Context context = model.resolve({}, prompts);
+  if (!context.adapters)
+    return;
+  for (const nn::AdapterPart& part : context.adapters->parts) {
+    const auto count = std::ranges::count(part.starts, nn::AdapterPart::nowhere);
+    if (count == 0)
+      continue;
+    std::cerr << "the adapter " << shown(part.adapter) << " changes nothing for "
+              << (prompts.size() == 1 ? "this prompt"
+                                      : concat(count, " of ", prompts.size(), " prompts"))
+              << ": the tokens that invoke it (alora_invocation_tokens) are not there\n";
+  }
 }
 
 Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, const Prompts& prompts,

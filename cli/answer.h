@@ -76,6 +76,9 @@ struct Prompts {
   int64_t first_row = 0;  ///< number of the first one, where there are several batches
 };
 
+/// Tells on stderr of adapters that tokens invoke (aLoRA) and that some of these prompts do not.
+void note_uninvoked(const nn::CausalLM& model, const std::vector<std::vector<int64_t>>& prompts);
+
 /// Continues each prompt. `show` is told of each piece of text as soon as it is certain. A signal
 /// ends all of them (StopReason::cancelled). Throws as models::generate does.
 Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, const Prompts& prompts,

@@ -143,6 +143,7 @@ class Chat {
     const Prompts prompt{.ids = {prompter_.from_turns(turns).ids},
                          .goes_on = !prompter_.uses_template()};
     check_length(std::ssize(prompt.ids[0]), turns.size() > (system_ ? 2 : 1));
+    note_uninvoked(loaded_.model(), prompt.ids);
     const Terminal out = terminal_of(1);
     const auto show = [&](size_t, const std::string& piece) {
       std::cout << (out.interactive ? shown(piece) : piece) << std::flush;

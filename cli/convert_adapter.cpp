@@ -60,6 +60,9 @@ std::unique_ptr<nn::CausalLM> model_of(const ConvertFlags& values, const std::st
 
 /// Throws ConfigError where the adapter has what the format cannot say.
 void check_sayable(const peft::AdapterFiles& adapter) {
+  GRAFT_CHECK(!adapter.config.alora_invocation_tokens, ConfigError, "convert: ", adapter.file,
+              ": it is invoked by tokens (alora_invocation_tokens), and graft writes no such "
+              "adapter as GGUF");
   const auto refuse = [&](const std::string& what) {
     throw ConfigError(concat("convert: ", adapter.file, ": ", what,
                              ", which a GGUF adapter cannot hold; merge the adapter (graft merge) "

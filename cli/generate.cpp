@@ -201,6 +201,10 @@ ExitCode run_generate(Arguments arguments) {
   const LoadedModel loaded = load_model(values.model);
   if (!values.raw && !prompter.uses_template())
     std::cerr << "the model has no chat template: the text is continued as it is (--raw)\n";
+  std::vector<std::vector<int64_t>> ids;
+  for (const text::Prompt& prompt : prompts)
+    ids.push_back(prompt.ids);
+  note_uninvoked(loaded.model(), ids);
   watch_signals();
   Generation(values, loaded.model(), tokenizer, !prompter.uses_template(), prompts).run();
   return stop_requested() ? interrupted_exit_code() : ExitCode::done;

@@ -30,6 +30,14 @@ std::string shape_text(const Shape& shape) {
   return concat(shape);
 }
 
+/// "5, 6, 7"
+std::string listed(const std::vector<int64_t>& ids) {
+  std::string text;
+  for (const int64_t id : ids)
+    text += concat(text.empty() ? "" : ", ", id);
+  return text;
+}
+
 /// The bytes of all tensors of a file.
 int64_t data_bytes(const io::SafetensorsFile& file) {
   int64_t nbytes = 0;
@@ -190,6 +198,9 @@ Inspection inspect_adapter(const fs::path& folder) {
   };
   if (!config.rank_pattern.empty() || !config.alpha_pattern.empty())
     result.rows.emplace_back("patterns", "some modules have a rank or alpha of their own");
+  if (config.alora_invocation_tokens)
+    result.rows.emplace_back("invoked by",
+                             "tokens " + listed(*config.alora_invocation_tokens) + " (aLoRA)");
   io::Json json = {{"r", config.r},
                    {"lora_alpha", config.lora_alpha},
                    {"scale", scale},
@@ -200,6 +211,8 @@ Inspection inspect_adapter(const fs::path& folder) {
                    {"tensors", file.entries().size()},
                    {"bytes", data_bytes(file)},
                    {"base_model", base}};
+  if (config.alora_invocation_tokens)
+    json["alora_invocation_tokens"] = *config.alora_invocation_tokens;
   const train::CheckpointSearch checkpoints = train::find_checkpoints(folder / "checkpoints");
   if (!checkpoints.valid.empty()) {
     result.rows.emplace_back("checkpoints",

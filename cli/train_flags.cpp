@@ -240,6 +240,10 @@ void take_over_adapter(const Flags& flags, TrainFlags& values) {
               "': names tell several adapters apart, and one is trained; give --adapter ",
               from.folder.string());
   const peft::LoraConfig own = peft::read_lora_config(from.folder / "adapter_config.json");
+  GRAFT_CHECK(!own.alora_invocation_tokens, ConfigError, flags.where("adapter"), " is '",
+              from.folder.string(),
+              "', which is invoked by tokens (alora_invocation_tokens); graft uses such adapters "
+              "and does not train them");
   const auto take = [&](std::string_view name, auto& value, const auto& theirs) {
     take_over(flags, name, value, value, theirs);
   };

@@ -39,7 +39,7 @@ class Generation {
         rows_(prompts.size()),
         results_(prompts.size()) {
     context_.adapters = options.adapters;
-    context_ = model.resolve(context_);
+    context_ = model.resolve(context_, prompts);
     context_.cache = &cache_;
     std::iota(rows_.begin(), rows_.end(), size_t{0});
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,12 @@ class CausalLM : public Module {
   /// The context a forward uses where the caller leaves a choice open: PeftModel fills in its
   /// active adapters. Whoever calls head() itself resolves first.
   virtual Context resolve(const Context& context) const { return context; }
+  /// The same for texts, one in each row, that forwards with a cache then go through piece by piece
+  /// and continue: settles what depends on the texts as they are now.
+  virtual Context resolve(const Context& context,
+                          std::span<const std::vector<int64_t>> /*texts*/) const {
+    return resolve(context);
+  }
   /// Says of a model whose head shared the embedding's matrix that it has one of its own now:
   /// info() and the files that are saved say so from then on. Throws Error where a model cannot.
   virtual void untie_head();

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "graft/tensor/dropout.h"
@@ -22,13 +24,34 @@ class KvCache;
 /// Stands in AdapterSelection::by_row for a row that the base model computes alone; PEFT's name.
 inline constexpr std::string_view base_row = "__base__";
 
+/// Where an adapter applies that leaves the beginning of a text to the base model.
+struct AdapterPart {
+  /// In `starts`: the adapter does not apply to the row.
+  static constexpr int64_t nowhere = std::numeric_limits<int64_t>::max();
+
+  std::string adapter;
+  /// Of each row, the number of the first token of its text that the adapter applies to. Empty
+  /// where that is yet to be found in the ids of the forward, which are whole texts then.
+  std::vector<int64_t> starts{};
+  /// (n) i64 into B·T: the tokens of this forward that it applies to. Undefined until the model has
+  /// seen the ids.
+  Tensor tokens{};
+};
+
 /// Which adapters apply: the same ones for all rows of the batch, or one adapter for each row.
 struct AdapterSelection {
   /// Their contributions add up; an empty list means the base model alone.
   std::vector<std::string> names;
   /// The adapter of each row, or base_row; empty where `names` counts for all rows. Not both.
   std::vector<std::string> by_row{};
+  /// Of the adapters among these that apply to a part of each text only; found by the model.
+  std::vector<AdapterPart> parts{};
 
+  /// The part of an adapter, or nullptr.
+  const AdapterPart* part_of(std::string_view name) const {
+    const auto found = std::ranges::find(parts, name, &AdapterPart::adapter);
+    return found == parts.end() ? nullptr : &*found;
+  }
   /// True where the adapter applies to some row.
   bool applies(std::string_view name) const {
     return std::ranges::find(names, name) != names.end() ||
@@ -40,9 +63,15 @@ struct AdapterSelection {
   }
   /// The selection for some of the rows.
   AdapterSelection of_rows(std::span<const int64_t> rows) const {
-    AdapterSelection picked{.names = names};
-    for (size_t i = 0; i < rows.size() && !by_row.empty(); ++i)
-      picked.by_row.push_back(by_row[static_cast<size_t>(rows[i])]);
+    const auto pick = [&](const auto& values) {
+      std::remove_cvref_t<decltype(values)> kept;
+      for (size_t i = 0; i < rows.size() && !values.empty(); ++i)
+        kept.push_back(values[static_cast<size_t>(rows[i])]);
+      return kept;
+    };
+    AdapterSelection picked{.names = names, .by_row = pick(by_row)};
+    for (const AdapterPart& part : parts)
+      picked.parts.push_back({.adapter = part.adapter, .starts = pick(part.starts)});
     return picked;
   }
 };

@@ -8,6 +8,8 @@ namespace graft::peft {
 
 Tensor tokens_under(const nn::Context& context, std::string_view adapter, const Shape& shape,
                     int64_t tokens) {
+  if (const nn::AdapterPart* part = context.adapters->part_of(adapter))
+    return part->tokens;
   const std::vector<std::string>& by_row = context.adapters->by_row;
   if (by_row.empty() || !context.adapters->differs_by_row())
     return {};

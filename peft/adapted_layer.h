@@ -19,9 +19,10 @@
 
 namespace graft::peft {
 
-/// The tokens of x whose rows use the adapter: (n) i64, counted over the leading dimensions of
-/// `shape`, of which the first one is the batch's. Undefined where all rows do. Throws ShapeError
-/// where the context names adapters for another number of rows.
+/// The tokens of x that use the adapter, because their rows do or because it applies to a part of
+/// the text: (n) i64, counted over the leading dimensions of `shape`, of which the first one is the
+/// batch's. Undefined where all of them do. Throws ShapeError where the context names adapters for
+/// another number of rows.
 Tensor tokens_under(const nn::Context& context, std::string_view adapter, const Shape& shape,
                     int64_t tokens);
 

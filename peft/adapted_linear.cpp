@@ -30,6 +30,14 @@ Variable add_bias(const Variable& y, const Variable& addend, const Tensor& token
   return replace_rows(y, to(add(to(rows, addend.dtype()), added), y.dtype()), tokens);
 }
 
+/// Throws ConfigError where the context does not say to which tokens an adapter applies.
+void check_part(const nn::Context& context, const std::string& adapter) {
+  const nn::AdapterPart* part = context.adapters->part_of(adapter);
+  GRAFT_CHECK(part != nullptr && part->tokens.defined(), ConfigError, "forward: \"", adapter,
+              "\" applies from its invocation tokens on, and this forward does not say where they "
+              "are; call the PeftModel's forward, which looks for them");
+}
+
 /// What adapters add on top of each other up to the first of them that multiplies.
 struct Stage {
   std::vector<LowRank> terms{};
@@ -103,6 +111,8 @@ Variable AdaptedLinear::forward(const Variable& x, const nn::Context& context) c
   for (const auto& [name, adapter] : adapters_.chosen(context)) {
     if (use_merged && is_merged(name))
       continue;
+    if (adapter.applies_to_part())
+      check_part(context, name);
     const Tensor tokens = tokens_under(context, name, x.shape(), tokens_of(x));
     if (!tokens.defined() || tokens.numel() > 0)
       added.add(adapter, context, tokens);

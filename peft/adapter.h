@@ -22,6 +22,8 @@ class AdapterBase : public nn::Module {
   void set_scale(double scale) { scale_ = scale; }
   /// True for kinds that multiply what was there before them: the order of adapters matters then.
   virtual bool multiplies() const { return false; }
+  /// True for kinds that apply to a part of each text only, which the Context has to say.
+  virtual bool applies_to_part() const { return false; }
   /// True where a forward would be recorded for the gradients of the adapter's parameters.
   virtual bool is_trained() const;
 

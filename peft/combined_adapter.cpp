@@ -36,6 +36,10 @@ void check_ranks(const CombineInput& one, const CombineInput& other,
 /// takes PiSSA's B A for the change.
 void check_variant(const CombineInput& input, const CombineOptions& options) {
   GRAFT_CHECK(
+      !input.config.alora_invocation_tokens, ConfigError, "combine: \"", input.name,
+      "\" has alora_invocation_tokens: it applies from these tokens of a text on, where its "
+      "sum with others would apply everywhere; use them side by side");
+  GRAFT_CHECK(
       !takes_from_base(input.config) || options.compat == Compat::none, ConfigError, "combine: \"",
       input.name, "\" has init_lora_weights \"", init_name(input.config),
       "\", of which PEFT leaves out what was taken from the model; without compat it counts");

@@ -63,6 +63,19 @@ void check_loftq(const LoraConfig& config) {
               "of them");
 }
 
+void check_invocation(const LoraConfig& config) {
+  if (!config.alora_invocation_tokens)
+    return;
+  const std::vector<int64_t>& tokens = *config.alora_invocation_tokens;
+  GRAFT_CHECK(!tokens.empty() && std::ranges::min(tokens) >= 0, ConfigError,
+              "lora config: alora_invocation_tokens is empty or has a negative id; the ids of the "
+              "tokens that invoke the adapter expected");
+  GRAFT_CHECK(!config.use_dora && !takes_from_base(config), ConfigError,
+              "lora config: alora_invocation_tokens does not go with ",
+              config.use_dora ? "use_dora" : init_name(config),
+              ", which changes a layer for all tokens; drop one of them");
+}
+
 void check_eva(const LoraConfig& config) {
   const EvaConfig eva = config.eva_config.value_or(EvaConfig());
   GRAFT_CHECK(std::isfinite(eva.rho) && eva.rho >= 1, ConfigError,
@@ -181,6 +194,7 @@ void validate(const LoraConfig& config) {
               name(config.init_lora_weights), "\"");
   check_eva(config);
   check_loftq(config);
+  check_invocation(config);
   check_bias(config);
   check_task_type(config);
   check_layers(config);

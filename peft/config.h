@@ -115,6 +115,9 @@ struct LoraConfig {
   std::optional<EvaConfig> eva_config{};
   /// Of loftq, and of no effect without; unset: its defaults.
   std::optional<LoftQConfig> loftq_config{};
+  /// The adapter applies to each text from the last place on where these tokens stand, and to
+  /// texts without them not at all: aLoRA (peft/alora.h).
+  std::optional<std::vector<int64_t>> alora_invocation_tokens{};
   /// Only layers with these indices; all where empty. Needs a list of targets.
   OneOrMany<int64_t> layers_to_transform{};
   /// What the index follows in the path ("layers", "h"); any name where empty.

@@ -26,8 +26,7 @@ struct UnsupportedKey {
   std::string_view key;
   std::string_view value;
 };
-constexpr std::array<UnsupportedKey, 14> unsupported_keys{{
-    {"alora_invocation_tokens", "null"},
+constexpr std::array<UnsupportedKey, 13> unsupported_keys{{
     {"arrow_config", "null"},
     {"corda_config", "null"},
     {"kasa_config", "null"},
@@ -235,6 +234,8 @@ LoraConfig read_fields(const JsonObject& object) {
     config.pissa_niter = parse_pissa_niter(object.text("init_lora_weights"));
   config.eva_config = read_eva(object, "eva_config");
   config.loftq_config = read_loftq(object, "loftq_config");
+  if (object.has("alora_invocation_tokens"))
+    config.alora_invocation_tokens = object.integers("alora_invocation_tokens");
   config.layers_to_transform = read_layers(object, "layers_to_transform");
   config.layers_pattern = read_names(object, "layers_pattern");
   config.rank_pattern = read_rank_pattern(object);
@@ -357,6 +358,8 @@ std::string to_json(const LoraConfig& config) {
   Json alphas = Json::object();
   for (const auto& [key, alpha] : config.alpha_pattern)
     alphas[key] = number_json(alpha);
+  fields["alora_invocation_tokens"] =
+      config.alora_invocation_tokens ? Json(*config.alora_invocation_tokens) : Json();
   fields["alpha_pattern"] = std::move(alphas);
   fields["auto_mapping"] = auto_mapping_json(config);
   fields["base_model_name_or_path"] = optional_json(config.base_model_name_or_path);

@@ -6,6 +6,7 @@
 #include "graft/peft/adapted_embedding.h"
 #include "graft/peft/adapted_linear.h"
 #include "graft/peft/adapter_file.h"
+#include "graft/peft/alora.h"
 #include "graft/peft/base_parts.h"
 #include "graft/peft/dora.h"
 #include "graft/peft/init.h"
@@ -129,6 +130,8 @@ void AdapterDraft::add_layer(const SelectedLayer& layer) {
   const nn::Linear& base = *linear_of(site);
   if (selection_.config.use_dora)
     adapters_.push_back(std::make_unique<Dora>(base.weight(), options));
+  else if (selection_.config.alora_invocation_tokens)
+    adapters_.push_back(std::make_unique<Alora>(base.in_features(), base.out_features(), options));
   else
     adapters_.push_back(std::make_unique<Lora>(base.in_features(), base.out_features(), options));
   add_tensors(site.path, *adapters_.back());

@@ -6,6 +6,7 @@
 #include "graft/peft/adapted_layer.h"
 #include "graft/peft/peft_model.h"
 #include "graft/peft/unloading.h"
+#include "graft/tensor/error.h"
 
 namespace graft::peft {
 
@@ -13,9 +14,17 @@ void PeftModel::merge_adapter() {
   merge_adapter(active_);
 }
 
+void PeftModel::check_mergeable(const std::vector<std::string>& names) const {
+  for (const std::string& name : names)
+    GRAFT_CHECK(
+        !entry(name).config.alora_invocation_tokens, ConfigError, "merge: \"", name,
+        "\" has alora_invocation_tokens: it applies from these tokens of a text on, which no "
+        "weight can; use it as an adapter");
+}
+
 void PeftModel::merge_adapter(const std::vector<std::string>& names, const MergeOptions& options) {
+  check_mergeable(names);
   for (const std::string& name : names) {
-    entry(name);
     if (is_merged(name))
       warn(concat("merge_adapter: \"", name, "\" is merged already"));
   }
@@ -49,8 +58,7 @@ nn::CausalLM& PeftModel::merge_and_unload() {
 
 nn::CausalLM& PeftModel::merge_and_unload(const std::vector<std::string>& names,
                                           const MergeOptions& options) {
-  for (const std::string& name : names)
-    entry(name);
+  check_mergeable(names);
   std::vector<std::string> all = merged_;
   all.insert(all.end(), names.begin(), names.end());
   all = in_order(all);

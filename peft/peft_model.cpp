@@ -10,6 +10,7 @@
 #include "graft/io/file.h"
 #include "graft/peft/adapted_layer.h"
 #include "graft/peft/adapter_file.h"
+#include "graft/peft/alora.h"
 #include "graft/peft/draft.h"
 
 namespace graft::peft {
@@ -87,14 +88,15 @@ Variable PeftModel::forward(const Tensor& ids, const nn::Context& context) const
   GRAFT_CHECK(by_row.empty() || ids.dim(0) == std::ssize(by_row), ConfigError,
               "forward: adapters are named for ", by_row.size(), " rows, but the batch has ",
               ids.dim(0));
-  return base_.forward(ids, resolved);
+  return base_.forward(ids, with_parts(resolved, ids));
 }
 
 nn::Context PeftModel::resolve(const nn::Context& context) const {
   nn::Context resolved = base_.resolve(context);
   if (!resolved.adapters)
     resolved.adapters = nn::AdapterSelection{.names = default_selection()};
-  const auto& [names, by_row] = *resolved.adapters;
+  const std::vector<std::string>& names = resolved.adapters->names;
+  const std::vector<std::string>& by_row = resolved.adapters->by_row;
   GRAFT_CHECK(names.empty() || by_row.empty(), ConfigError,
               "forward: adapters are named both for all rows and row by row; give one of the two");
   for (const std::string& name : names)
@@ -104,6 +106,33 @@ nn::Context PeftModel::resolve(const nn::Context& context) const {
       entry(name);
   }
   return resolved;
+}
+
+nn::Context PeftModel::resolve(const nn::Context& context,
+                               std::span<const std::vector<int64_t>> texts) const {
+  nn::Context resolved = resolve(context);
+  resolved.adapters->parts.clear();
+  for (const Entry& entry : adapters_) {
+    const auto& invocation = entry.config.alora_invocation_tokens;
+    if (!invocation || !resolved.adapters->applies(entry.name))
+      continue;
+    nn::AdapterPart part{.adapter = entry.name};
+    for (const std::vector<int64_t>& text : texts)
+      part.starts.push_back(invoked_from(text, *invocation));
+    resolved.adapters->parts.push_back(std::move(part));
+  }
+  return resolved;
+}
+
+nn::Context PeftModel::with_parts(nn::Context context, const Tensor& ids) const {
+  std::vector<nn::AdapterPart> parts;
+  for (const Entry& entry : adapters_) {
+    const auto& invocation = entry.config.alora_invocation_tokens;
+    if (invocation && context.adapters->applies(entry.name))
+      parts.push_back(invoked_part(ids, context, entry.name, *invocation));
+  }
+  context.adapters->parts = std::move(parts);
+  return context;
 }
 
 void PeftModel::add_adapter(const std::string& name, LoraConfig config) {

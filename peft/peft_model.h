@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,12 +90,16 @@ class PeftModel final : public nn::CausalLM {
 
   // The base model with the adapters of the context, for all rows or row by row; the active and
   // merged ones where it names none. Throws ConfigError where the context names one that does not
-  // exist, and for several adapters in a batch of which one has copies of the base's parameters.
+  // exist, for several adapters in a batch of which one has copies of the base's parameters, and
+  // for one that is invoked by tokens where the texts began in an earlier forward and the context
+  // does not come from resolve(context, texts).
   Variable forward(const Tensor& ids, const nn::Context& context) const override;
   const nn::LinearLike& head() const override { return base_.head(); }
   const nn::ModelInfo& info() const override { return base_.info(); }
   void untie_head() override { base_.untie_head(); }
   nn::Context resolve(const nn::Context& context) const override;
+  nn::Context resolve(const nn::Context& context,
+                      std::span<const std::vector<int64_t>> texts) const override;
 
   /// Adds a new adapter, neither active nor trained until set_adapter. Started by LoftQ, its file
   /// says init_lora_weights true: it holds what LoftQ made, which PEFT would make again. Where
@@ -128,8 +133,8 @@ class PeftModel final : public nn::CausalLM {
   /// leaves them as the base has them, and leaves out biases of adapters. It is neither active nor
   /// trained. Throws ConfigError for unknown adapters, a name that is taken, weights that are not
   /// one for each or not finite, options that validate() refuses, use_dora with cat or
-  /// Compat::peft, and where adapters differ in ensure_weight_tying; NonFiniteError where an
-  /// adapter is broken.
+  /// Compat::peft, an adapter that is invoked by tokens, and where adapters differ in
+  /// ensure_weight_tying; NonFiniteError where an adapter is broken.
   CombineReport add_weighted_adapter(const std::vector<std::string>& adapters,
                                      const std::vector<double>& weights,
                                      const std::string& adapter_name,
@@ -156,8 +161,8 @@ class PeftModel final : public nn::CausalLM {
   /// 16-bit weights are rounded once, 4-bit ones come to be held in the model's dtype, or as the
   /// options say (peft/merge.h). Copies of
   /// whole parameters (modules_to_save, biases, tokens) apply as before. Throws ConfigError for an
-  /// unknown name, and NonFiniteError, with everything as before, where an adapter is broken or a
-  /// sum is beyond its format.
+  /// unknown name and an adapter that is invoked by tokens, and NonFiniteError, with everything as
+  /// before, where an adapter is broken or a sum is beyond its format.
   void merge_adapter();
   void merge_adapter(const std::vector<std::string>& names, const MergeOptions& options = {});
   /// Drops what merge_adapter made; the layers are bit for bit what they were.
@@ -267,8 +272,12 @@ class PeftModel final : public nn::CausalLM {
   std::vector<std::string> in_order(const std::vector<std::string>& names) const;
   /// What a Context that names no adapters stands for: the active and the merged ones.
   std::vector<std::string> default_selection() const;
+  /// The context with the parts of these ids that adapters apply to which are invoked by tokens.
+  nn::Context with_parts(nn::Context context, const Tensor& ids) const;
   bool is_merged(const std::string& name) const;
   void check_not_merged(const char* operation, const std::string& name) const;
+  /// Throws ConfigError for an unknown name, and where an adapter is invoked by tokens.
+  void check_mergeable(const std::vector<std::string>& names) const;
   void apply_scale(const std::string& name, double factor);
   void check_copies(const std::vector<std::string>& names) const;
   void check_new_name(const std::string& name) const;

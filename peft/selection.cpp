@@ -33,6 +33,7 @@ class Selector {
     check_keys("alpha_pattern", config_.alpha_pattern);
     check_layout();
     check_embeddings();
+    check_invoked();
     std::vector<SelectedCopy> copies = select_copies(
         config_, sites_, selected_, tie_, tied_,
         {.matcher = rules_.matcher, .observer = rules_.observer, .strict = rules_.strict});
@@ -178,6 +179,24 @@ class Selector {
       GRAFT_CHECK(site->embedding == nullptr || !config_.lora_bias, ConfigError,
                   "lora config: lora_bias is set and target_modules means ", site->path,
                   ", an embedding, whose adapters have no bias");
+  }
+
+  /// aLoRA is for layers between the embedding and the head.
+  void check_invoked() const {
+    if (!config_.alora_invocation_tokens)
+      return;
+    for (const Site* site : selected_)
+      GRAFT_CHECK(site->embedding == nullptr && site->module != &model_.head(), ConfigError,
+                  "lora config: alora_invocation_tokens is set and target_modules means ",
+                  site->path,
+                  "; an adapter that is invoked by tokens can be on the linear layers between the "
+                  "embedding and the head only");
+    const int64_t last = model_.info().vocab_size - 1;
+    for (const int64_t id : *config_.alora_invocation_tokens) {
+      if (id > last)
+        complain(concat("alora_invocation_tokens: the model has no token ", id,
+                        ", so that nothing invokes the adapter; its tokens are 0 to ", last));
+    }
   }
 
   /// Complains of layer indices and patterns for which there is no layer.

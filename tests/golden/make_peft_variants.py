@@ -43,6 +43,10 @@ ADAPTERS = {
             "alpha_pattern": {"up_proj": 1},
         },
     ),
+    "alora": (
+        GQA,
+        {**LORA, "target_modules": ["q_proj", "down_proj"], "alora_invocation_tokens": [50]},
+    ),
 }
 
 

@@ -209,6 +209,12 @@ TEST_CASE("adapter selection: some of the rows") {
   CHECK(selection.of_rows(picked).by_row == std::vector<std::string>{"a", "a"});
   CHECK(!selection.of_rows(picked).differs_by_row());
   CHECK(AdapterSelection{.names = {"a"}}.of_rows(picked).names == std::vector<std::string>{"a"});
+  const AdapterSelection partly{
+      .names = {"a"}, .parts = {{.adapter = "a", .starts = {3, AdapterPart::nowhere, 5}}}};
+  const AdapterSelection part = partly.of_rows(picked);
+  REQUIRE(part.part_of("a") != nullptr);
+  CHECK(part.part_of("a")->starts == std::vector<int64_t>{5, 3});
+  CHECK(part.part_of("b") == nullptr);
 }
 
 }  // namespace graft::nn

@@ -141,7 +141,6 @@ TEST_CASE("lora config: what graft does not build is refused by name") {
     check_contains(refusal_of("\"" + key + "\": " + value), "c.json: " + key + " is ");
     check_contains(refusal_of("\"" + key + "\": " + value), ", which graft does not support");
   };
-  refused("alora_invocation_tokens", "[5, 6]");
   refused("arrow_config", R"({"top_k": 3, "router_temperature": 1.0})");
   refused("corda_config", R"({"corda_method": "kpm"})");
   refused("kasa_config", R"({"beta": 0.0001, "gamma": 0.001})");
@@ -192,6 +191,13 @@ TEST_CASE("lora config: wrong values are refused with file and key") {
                  "r is 5, but init_lora_weights \"orthogonal\" needs an even rank");
   check_contains(refusal_of(R"("init_lora_weights": "orthogonal", "rank_pattern": {"q_proj": 3})"),
                  "rank_pattern \"q_proj\" is 3");
+  check_contains(refusal_of(R"("alora_invocation_tokens": [5, -1])"), "has a negative id");
+  check_contains(refusal_of(R"("alora_invocation_tokens": [])"),
+                 "alora_invocation_tokens is empty");
+  check_contains(refusal_of(R"("alora_invocation_tokens": [5], "use_dora": true)"),
+                 "alora_invocation_tokens does not go with use_dora");
+  check_contains(refusal_of(R"("alora_invocation_tokens": [5], "init_lora_weights": "olora")"),
+                 "alora_invocation_tokens does not go with olora");
   check_contains(refusal_of(R"("lora_bias": true, "use_dora": true)"),
                  "lora_bias and use_dora do not go together");
   check_contains(refusal_of(R"("modules_to_save": "lm_head")"), "modules_to_save");

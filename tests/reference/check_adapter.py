@@ -141,6 +141,10 @@ MADE_BY_PEFT = {
     ),
     "dora": (GQA, {"target_modules": "all-linear", "use_dora": True, "lora_dropout": 0.1}),
     "dora of an embedding": (UNTIED, {"target_modules": ["embed_tokens", "v_proj"], **DORA}),
+    "alora": (
+        GQA,
+        {**QV, "task_type": "CAUSAL_LM", "alora_invocation_tokens": sample_ids(96)[2][8:10]},
+    ),
     "pissa": (GQA, {"target_modules": "all-linear", "init_lora_weights": "pissa"}),
     "pissa of a head": (UNTIED, {"target_modules": ["lm_head"], "init_lora_weights": "pissa"}),
     "olora, rslora": (UNTIED, {**QV, "init_lora_weights": "olora", "use_rslora": True}),
