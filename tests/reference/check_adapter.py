@@ -80,6 +80,8 @@ TRAINED_BY_GRAFT = {
         UNTIED,
         {"init-lora-weights": "olora", **SUBTRACTED, "use-dora": True, "lora-r": 4},
     ),
+    "eva": (UNTIED, {"init-lora-weights": "eva", "lora-r": 4}),
+    "eva with dora": (GQA, {"init-lora-weights": "eva", "use-dora": True, "lora-r": 3}),
     "lion": (UNTIED, {"optim": "lion", "learning-rate": 5e-3, "lora-r": 4}),
     "embedding": (UNTIED, {"target-modules": "embed_tokens,q_proj", "lora-r": 4}),
     "embedding of a tied model": (GQA, {"target-modules": "embed_tokens,q_proj", "lora-r": 4}),
