@@ -22,6 +22,7 @@ constexpr std::array all_verbs = {
     Verb{"logits", "write a model's logits to a file, to compare implementations", run_logits},
     Verb{"merge", "write a model with adapters in its weights", run_merge},
     Verb{"combine", "make one adapter of several", run_combine},
+    Verb{"diff", "compare two adapters, or measure one", run_diff},
     Verb{"quantize", "write a model in 4 bits, as bitsandbytes stores it", run_quantize},
     Verb{"convert", "bring models and adapters into GGUF's form, and back", run_convert},
     Verb{"inspect", "say what a model, adapter, data set or checkpoint holds", run_inspect},

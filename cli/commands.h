@@ -21,6 +21,7 @@ ExitCode run_eval(Arguments arguments);
 ExitCode run_logits(Arguments arguments);
 ExitCode run_merge(Arguments arguments);
 ExitCode run_combine(Arguments arguments);
+ExitCode run_diff(Arguments arguments);
 ExitCode run_quantize(Arguments arguments);
 ExitCode run_convert(Arguments arguments);
 ExitCode run_inspect(Arguments arguments);

@@ -217,6 +217,12 @@ void Flags::positional(std::string name, std::string& value, std::string help) {
   flags_.back().is_positional = true;
 }
 
+void Flags::positionals(std::string name, std::vector<std::string>& values, std::string shown,
+                        std::string help) {
+  add(std::move(name), values, std::move(shown), std::move(help));
+  flags_.back().is_positional = true;
+}
+
 void Flags::config_file() {
   add("config", config_path_, "FILE", "read flags from a TOML file; flags given here win");
   not_a_setting("config");
@@ -332,6 +338,8 @@ void Flags::parse_command_line(std::vector<std::string> arguments) {
     const CLI::callback_t accept = [](const CLI::results_t&) { return true; };
     CLI::Option* option = flag.is_switch ? app.add_flag(name) : app.add_option(name, accept);
     options.push_back(option->take_all());
+    if (flag.is_positional && flag.is_list)
+      option->expected(-1);  // as many as there are
   }
   std::optional<std::string> stray;
   const std::string last = arguments.empty() ? "" : arguments.back();
@@ -408,7 +416,7 @@ std::string Flags::usage() const {
   std::string text = "Usage: graft " + verb_;
   for (const Flag& flag : flags_)
     if (flag.is_positional)
-      text += " " + flag.name;
+      text += " " + flag.placeholder;
   return text + " [flags]";
 }
 

@@ -71,6 +71,9 @@ class Flags {
                 std::vector<std::pair<std::string_view, std::string_view>> words);
   /// The one argument without a name. Required.
   void positional(std::string name, std::string& value, std::string help);
+  /// The same for several: "graft diff ADAPTER [ADAPTER]", where `shown` is what the help says.
+  void positionals(std::string name, std::vector<std::string>& values, std::string shown,
+                   std::string help);
   /// --config FILE: reads flags from a file, see config_file.h.
   void config_file();
   /// Two flags of which only one may be given; on the command line, it wins over the other one in

@@ -81,6 +81,14 @@ void write_adapter_files(const std::filesystem::path& folder, const LoraConfig& 
   io::write_file_atomically(folder / "README.md", model_card(config));
 }
 
+std::string setting_that_needs_model(const LoraConfig& config) {
+  if (config.use_dora)
+    return "use_dora";
+  if (takes_from_base(config))
+    return init_name(config);
+  return config.ensure_weight_tying ? "ensure_weight_tying" : "";
+}
+
 double scaling_of(const LoraConfig& config, const std::string& path, int64_t r,
                   const RegexMatcher& matcher) {
   const double alpha = pattern_value(config.alpha_pattern, path, config.lora_alpha, matcher);

@@ -43,6 +43,10 @@ AdapterFiles read_adapter_files(const std::filesystem::path& folder);
 void write_adapter_files(const std::filesystem::path& folder, const LoraConfig& config,
                          std::vector<io::NamedTensor> tensors);
 
+/// The setting by which what an adapter changes depends on its model and not on A and B alone:
+/// "use_dora", "pissa", "ensure_weight_tying"; empty where there is none.
+std::string setting_that_needs_model(const LoraConfig& config);
+
 /// The factor of B·A for a layer of rank r.
 double scaling_of(const LoraConfig& config, const std::string& path, int64_t r,
                   const RegexMatcher& matcher);

@@ -13,17 +13,13 @@ namespace {
 
 /// Throws ConfigError where what becomes of a part of the adapter depends on the model.
 void check_layers_only(const std::string& name, const AdapterFiles& adapter) {
-  const LoraConfig& config = adapter.config;
-  GRAFT_CHECK(!config.use_dora && !takes_from_base(config), ConfigError, "combine: \"", name,
-              "\" was made with ", config.use_dora ? "use_dora" : init_name(config),
+  const std::string setting = setting_that_needs_model(adapter.config);
+  GRAFT_CHECK(setting.empty(), ConfigError, "combine: \"", name, "\" was made with ", setting,
               ", and what it changes depends on the model; give that (--model)");
   GRAFT_CHECK(adapter.others.empty(), ConfigError, "combine: \"", name, "\" has ",
               adapter.others.empty() ? "" : adapter.others[0],
               ", which is no low-rank matrix; what becomes of it depends on the model, so give "
               "that (--model)");
-  GRAFT_CHECK(!config.ensure_weight_tying, ConfigError, "combine: \"", name,
-              "\" has one pair of matrices for head and embedding (ensure_weight_tying); give the "
-              "model (--model)");
 }
 
 Delta delta_of(const LoraConfig& config, const std::string& path, const AdapterLayer& layer,

@@ -25,7 +25,8 @@ Approximation approximation(const ops::Svd& svd, int64_t rank, double energy, DT
   const double not_found = std::max(0.0, energy - ops::sum_of_squares(svd.s));
   return {.factors = padded({.a = svd.vt.slice(0, 0, kept).to(dtype), .b = b.to(dtype)}, rank),
           .energy = energy,
-          .discarded = ops::sum_of_squares(svd.s.slice(0, kept, found).contiguous()) + not_found};
+          .discarded = ops::sum_of_squares(svd.s.slice(0, kept, found).contiguous()) + not_found,
+          .singular_values = svd.s.slice(0, 0, kept).to_vector()};
 }
 
 }  // namespace

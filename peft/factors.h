@@ -18,6 +18,7 @@ struct Approximation {
   Factors factors;       ///< a has orthonormal rows, b orthogonal columns, the largest first
   double energy = 0;     ///< sum of the squares of the matrix
   double discarded = 0;  ///< of that, what the product lacks
+  std::vector<double> singular_values{};  ///< of the product, falling, without those of padding
 };
 
 /// The nearest product of `rank` to b a: thin QR of b and aᵀ, then the singular values of the small

@@ -1,51 +1,17 @@
 // PeftModel: one adapter made of several.
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
-#include "graft/peft/adapted_embedding.h"
-#include "graft/peft/adapted_linear.h"
 #include "graft/peft/combined_adapter.h"
 #include "graft/peft/merge.h"
 #include "graft/peft/peft_model.h"
+#include "graft/peft/site_delta.h"
 #include "graft/tensor/embedding.h"
 #include "graft/tensor/pointwise.h"
 
 namespace graft::peft {
 namespace {
-
-Tensor turned(const Tensor& x) {
-  return x.defined() ? x.transpose(0, 1).contiguous() : x;
-}
-
-/// A delta without a gain: what it and its gain do to `weight` is added.
-Delta summed(Delta delta, nn::Weight& weight) {
-  if (!delta.gain.defined())
-    return delta;
-  const Tensor before = overridden_value(weight, nullptr).contiguous();
-  Tensor change = changed_weight(before, {{"", std::move(delta)}});
-  ops::add_(change, before, -1);
-  return {.weight = change};
-}
-
-/// What an adapter changes at a site; without numbers where it is not on it.
-Delta delta_at(const Site& site, const std::string& adapter) {
-  if (auto* linear = dynamic_cast<AdaptedLinear*>(site.module)) {
-    const Adapter* found = linear->find(adapter);
-    return found == nullptr ? Delta{}
-                            : summed(found->delta(linear->base()), linear->base().weight());
-  }
-  auto* embedding = dynamic_cast<AdaptedEmbedding*>(site.module);
-  const EmbeddingAdapter* found = embedding == nullptr ? nullptr : embedding->find(adapter);
-  if (found == nullptr)
-    return {};
-  const Delta delta = summed(found->delta(embedding->base()), embedding->base().weight());
-  return {.a = turned(delta.b),
-          .b = turned(delta.a),
-          .scale = delta.scale,
-          .weight = turned(delta.weight)};
-}
 
 /// The copy that the combination has of a parameter of the base, or of rows of it:
 /// base + Σ weight · (copy - base).
@@ -64,7 +30,7 @@ Tensor combined_copy(const AdapterTensor& tensor, const std::vector<CombineInput
   }
   if (tensor.rows.defined())
     sum = ops::embedding(sum, tensor.rows);
-  return tensor.is_transposed ? turned(sum) : sum.clone();
+  return tensor.is_transposed ? sum.transpose(0, 1).contiguous() : sum.clone();
 }
 
 }  // namespace

@@ -111,6 +111,21 @@ TEST_CASE("flags: stray arguments, missing and repeated values are refused") {
                  "--model is given several times");
 }
 
+TEST_CASE("flags: several arguments without names, between and behind flags") {
+  Flags flags("diff", "Compares.");
+  std::vector<std::string> adapters;
+  bool json = false;
+  std::string model;
+  flags.positionals("ADAPTER", adapters, "ADAPTER [ADAPTER]", "folders");
+  flags.add("model", model, "DIR", "the model");
+  flags.add("json", json, "as JSON");
+  flags.parse(std::vector<std::string>{"one", "--model", "m", "two", "--json", "three"});
+  CHECK(adapters == std::vector<std::string>{"one", "two", "three"});
+  CHECK(model == "m");
+  CHECK(json);
+  check_contains(flags.help(80), "Usage: graft diff ADAPTER [ADAPTER] [flags]");
+}
+
 TEST_CASE("flags: values of the wrong kind are refused with what was expected") {
   check_contains(Verb().refusal({"--lora-r", "eight"}),
                  "--lora-r is 'eight', expected a whole number from 1 to 1024");

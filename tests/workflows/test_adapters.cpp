@@ -192,6 +192,60 @@ TEST_CASE("combine: wrong settings are refused by name") {
   refused({"--adapter", at(one)}, "two adapters are called 'q_v'; give them names");
 }
 
+TEST_CASE("diff: two adapters, or one, in a table or as JSON") {
+  const auto found = json_of(run_graft({"diff", at(one), at(other), "--json"}));
+  CHECK(found["adapters"][1] == at(other));
+  CHECK(found["modules"].size() == 14);
+  CHECK(found["all"]["cosine"].get<double>() < 1);
+  CHECK(found["modules"][0]["a"].is_null());  // of q_v, which has not this layer
+  CHECK(found["modules"][0]["b"]["rank"] == 4);
+  const CommandResult table = run_graft({"diff", at(one), at(other)});
+  check_exit(table, 0);
+  check_contains(table.out, "cosine");
+  check_contains(table.out, "model.layers.1.self_attn.v_proj");
+  const CommandResult alone = run_graft({"diff", at("peft_files/modules_to_save")});
+  check_exit(alone, 0);
+  check_contains(alone.err, "no low-rank matrices");
+  CHECK(alone.out.find("cosine") == std::string::npos);
+  const CommandResult bias = run_graft({"diff", at("peft_files/lora_bias")});
+  check_contains(bias.err, "lora_B.bias; they are not compared");
+  check_exit(run_graft({"diff", at(one), at(one), at(one)}), 2);
+  check_exit(run_graft({"diff"}), 2);
+}
+
+TEST_CASE("diff: adapters that depend on the model need it") {
+  const std::string dora = at("peft_variants/dora"), pissa = at("peft_variants/pissa");
+  const CommandResult refused = run_graft({"diff", dora, pissa});
+  check_exit(refused, 2);
+  check_contains(refused.err, "made with use_dora");
+  check_contains(refused.err, "(--model)");
+  const CommandResult result =
+      run_graft({"diff", dora, pissa, "--model", golden("models/untied"), "--json"});
+  const auto found = json_of(result);
+  CHECK(result.err.empty());
+  CHECK(found["modules"].size() == 4);
+  for (const auto& module : found["modules"]) {
+    CHECK(!module["a"].contains("rank"));
+    CHECK(module["b"]["rank"] == 4);  // B A, and what was taken out
+  }
+}
+
+TEST_CASE("diff: an adapter that took a part out of the model, and the same on the whole model") {
+  const TemporaryFolder scratch;
+  const Arguments pissa = {"--init-lora-weights", "pissa"};
+  check_exit(run_graft(joined(short_run(scratch / "taken"), pissa)), 0);
+  check_exit(
+      run_graft(joined(joined(short_run(scratch / "whole"), pissa), {"--subtract-mutated-init"})),
+      0);
+  const auto found = json_of(
+      run_graft({"diff", scratch / "taken", scratch / "whole", "--model", golden(base), "--json"}));
+  for (const auto& module : found["modules"]) {
+    CHECK(module["difference"].get<double>() < 1e-5 * module["a"]["norm"].get<double>());
+    CHECK(module["cosine"].get<double>() == doctest::Approx(1));
+    CHECK(module["b"]["rank"] == 8);
+  }
+}
+
 TEST_CASE("several adapters: names, scales and sums") {
   const TemporaryFolder scratch;
   const Tensor plain = logits(scratch, golden(base), {});
