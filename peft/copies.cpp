@@ -92,8 +92,10 @@ class CopySelector {
 
   void select_saved_modules() {
     for (const std::string& name : config_.modules_to_save) {
-      for (const Site* site : ending_in("modules_to_save", name))
-        save_module(*site);
+      for (const Site* site : ending_in("modules_to_save", name)) {
+        if (tied_ != Tied::copies || site->path != tie_->head.path)
+          save_module(*site);
+      }
     }
     if (tied_ != Tied::copies)
       return;

@@ -27,14 +27,15 @@ std::string escaped(std::string_view path) {
   return text;
 }
 
-/// The embedding joins a list of names, and the first one that means the head leaves it.
+/// The embedding joins a list of names, and the first one that means the head leaves it; but not
+/// where that is the only name by which the pair is known when the adapter is loaded (GPT-2's).
 std::vector<std::string> with_embedding(std::vector<std::string> names, const Tie& tie,
                                         const RegexMatcher& matcher) {
   if (std::ranges::find(names, tie.embedding.path) == names.end())
     names.push_back(tie.embedding.path);
   const auto head = std::ranges::find_if(
       names, [&](const std::string& name) { return is_inside(tie.head.path, name, matcher); });
-  if (head != names.end())
+  if (head != names.end() && ends_in_embedding(tie.embedding.path))
     names.erase(head);
   return names;
 }

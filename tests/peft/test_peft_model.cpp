@@ -192,6 +192,29 @@ TEST_CASE("peft model: an adapter on a tied head leaves the embedding alone") {
   CHECK(std::ranges::find(paths, "lm_head.weight") == paths.end());  // still one with the embedding
 }
 
+TEST_CASE("peft model: what a tied head and an embedding of any name share is loaded again") {
+  const LoraConfig configs[] = {
+      {.target_modules = {"c_attn", "lm_head"}, .ensure_weight_tying = true},
+      {.target_modules = {"c_attn"}, .modules_to_save = {"lm_head"}, .ensure_weight_tying = true},
+      {.target_modules = Targets::regex(".*c_attn|lm_head"), .ensure_weight_tying = true},
+  };
+  for (const LoraConfig& config : configs) {
+    CAPTURE(config.target_modules);
+    const auto base = models::load(test::golden("families/gpt2"));  // whose embedding is "wte"
+    const test::TemporaryFolder folder;
+    Tensor expected;
+    {
+      PeftModel adapted(*base, config, "default", {.matcher = test::matcher()});
+      test::perturb(adapted);
+      adapted.save_pretrained(folder.path());
+      expected = test::logits_of(adapted, test::some_ids(2, 7));
+    }
+    const PeftModel loaded = PeftModel::from_pretrained(*base, folder.path(), "default", false,
+                                                        {.matcher = test::matcher()});
+    CHECK(test::same_bits(test::logits_of(loaded, test::some_ids(2, 7)), expected));
+  }
+}
+
 TEST_CASE("peft model: a second adapter is added to the layer, not wrapped around it") {
   const auto model = tiny_llama(2);
   const std::vector<std::string> base_paths = parameter_paths(*model);
