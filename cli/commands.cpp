@@ -23,6 +23,7 @@ constexpr std::array all_verbs = {
     Verb{"merge", "write a model with adapters in its weights", run_merge},
     Verb{"combine", "make one adapter of several", run_combine},
     Verb{"diff", "compare two adapters, or measure one", run_diff},
+    Verb{"extract", "make an adapter of what full fine-tuning changed", run_extract},
     Verb{"quantize", "write a model in 4 bits, as bitsandbytes stores it", run_quantize},
     Verb{"convert", "bring models and adapters into GGUF's form, and back", run_convert},
     Verb{"inspect", "say what a model, adapter, data set or checkpoint holds", run_inspect},

@@ -22,6 +22,7 @@ ExitCode run_logits(Arguments arguments);
 ExitCode run_merge(Arguments arguments);
 ExitCode run_combine(Arguments arguments);
 ExitCode run_diff(Arguments arguments);
+ExitCode run_extract(Arguments arguments);
 ExitCode run_quantize(Arguments arguments);
 ExitCode run_convert(Arguments arguments);
 ExitCode run_inspect(Arguments arguments);

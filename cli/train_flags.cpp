@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <filesystem>
 
 #include "graft/cli/optimizer_flags.h"
+#include "graft/cli/target_flags.h"
 #include "graft/cli/word_list.h"
 #include "graft/tensor/error.h"
-#include "graft/text/regex.h"
 
 namespace graft::cli {
 namespace {
@@ -57,10 +56,7 @@ void add_method_flags(Flags& flags, TrainFlags& values) {
             {.least = 0, .above_least = true});
   flags.add("lora-dropout", values.lora_dropout, "P", "share of the adapter's inputs dropped",
             {.least = 0, .most = 1, .below_most = true});
-  flags.add("target-modules", values.target_modules, "LIST",
-            "modules to adapt: all-linear, names with commas between, or re:REGEX");
-  flags.add("exclude-modules", values.exclude_modules, "LIST",
-            "modules to leave out: names with commas between, or re:REGEX");
+  add_target_flags(flags, values.target_modules, values.exclude_modules);
   flags.add("use-rslora", values.use_rslora, "the adapter's part is multiplied by alpha / sqrt(r)");
   flags.add("use-dora", values.use_dora, "train the length of each of the weights' rows, too");
   flags.add("init-lora-weights", values.init_lora_weights, "HOW",
@@ -132,17 +128,6 @@ void add_run_flags(Flags& flags, TrainFlags& values) {
     flags.not_a_setting(name);
 }
 
-peft::Targets targets(const std::string& text) {
-  if (text.starts_with("re:"))
-    return peft::Targets::regex(text.substr(3));
-  std::string lower = text;
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (lower == "all-linear")
-    return peft::Targets::all_linear();
-  const std::vector<std::string> names = split(text);
-  return names.empty() ? peft::Targets() : peft::Targets(names);
-}
-
 /// Ids, or "MODULE=IDS; MODULE=IDS".
 peft::TokenIndices token_indices(const std::string& text) {
   peft::TokenIndices tokens;
@@ -206,20 +191,6 @@ std::string spelled(const peft::Targets& targets) {
   return text;
 }
 
-/// Names at least one module, in a way that can be understood.
-void check_targets(const Flags& flags, std::string_view name, const std::string& text) {
-  GRAFT_CHECK(targets(text).is_set(), ConfigError, flags.where(name), " is empty, expected ",
-              name == "target-modules" ? "all-linear, " : "",
-              "names with commas between, or re:REGEX");
-  if (!text.starts_with("re:"))
-    return;
-  try {
-    const text::Regex pattern(text.substr(3));
-  } catch (const ConfigError& error) {
-    throw ConfigError(concat(flags.where(name), ": ", error.what()));
-  }
-}
-
 /// Gives a setting the value that the adapter which --adapter continues has. Throws where the flag
 /// says something else; one in a config file gives way to an --adapter on the command line.
 template <class T>
@@ -263,7 +234,7 @@ void take_over_adapter(const Flags& flags, TrainFlags& values) {
             spelled(own.trainable_token_indices));
   const auto take_targets = [&](std::string_view name, std::string& value,
                                 const peft::Targets& theirs) {
-    take_over(flags, name, value, spelled(targets(value)), spelled(theirs));
+    take_over(flags, name, value, spelled(targets_of(value)), spelled(theirs));
   };
   take_targets("target-modules", values.target_modules, own.target_modules);
   take_targets("exclude-modules", values.exclude_modules, own.exclude_modules);
@@ -339,10 +310,8 @@ void use_data_folder(TrainFlags& values) {
 void settle_train_flags(Flags& flags, TrainFlags& values) {
   flags.require("data", "the training data, e.g. a .jsonl file");
   flags.require("out", "a folder for the adapter and the log");
-  check_targets(flags, "target-modules", values.target_modules);
+  check_target_flags(flags, values.target_modules, values.exclude_modules);
   token_indices(values.trainable_token_indices);
-  if (flags.given("exclude-modules"))
-    check_targets(flags, "exclude-modules", values.exclude_modules);
   const bool from_adapter = !values.model.adapters.empty();
   GRAFT_CHECK(!from_adapter || !values.is_full(), ConfigError,
               "train: --adapter continues an adapter and --method full trains none; give one");
@@ -364,8 +333,8 @@ void settle_train_flags(Flags& flags, TrainFlags& values) {
 peft::LoraConfig lora_config(const TrainFlags& values) {
   peft::LoraConfig config;
   config.r = values.lora_r;
-  config.target_modules = targets(values.target_modules);
-  config.exclude_modules = targets(values.exclude_modules);
+  config.target_modules = targets_of(values.target_modules);
+  config.exclude_modules = targets_of(values.exclude_modules);
   config.lora_alpha = values.lora_alpha;
   config.lora_dropout = values.lora_dropout;
   config.use_rslora = values.use_rslora;

@@ -15,6 +15,9 @@ namespace {
 
 constexpr int64_t oversampling = 16;
 constexpr int64_t passes = 4;
+constexpr int64_t first_guess = 64;  // of a rank that is not known
+/// Of the largest singular value; in f64, smaller ones cannot be told from zero.
+constexpr double zero = 1e-12;
 
 /// The first `rank` of the singular values, in f64, as factors in `dtype`, padded where there are
 /// fewer; of the matrix that has this energy, of which not all values need be there.
@@ -27,6 +30,38 @@ Approximation approximation(const ops::Svd& svd, int64_t rank, double energy, DT
           .energy = energy,
           .discarded = ops::sum_of_squares(svd.s.slice(0, kept, found).contiguous()) + not_found,
           .singular_values = svd.s.slice(0, 0, kept).to_vector()};
+}
+
+/// The largest singular values of x, `count` at least where there are so many.
+ops::Svd largest_values(const Tensor& x, int64_t count, Svd svd) {
+  // At half of the size both take the same time.
+  const bool is_small = 4 * (count + oversampling) > std::min(x.dim(0), x.dim(1));
+  if (svd == Svd::exact || is_small)
+    return ops::svd(x);
+  return ops::svd_lowrank(
+      x,
+      {.rank = count + oversampling, .niter = passes, .stream = stream_of("subspace iteration")});
+}
+
+/// How many of the first `count` values, of all that a matrix has or of some, to keep so that no
+/// more than `allowed` of its energy is lost; all of them where that is not enough.
+struct Kept {
+  int64_t rank;
+  bool is_enough;
+};
+Kept fewest(const std::vector<double>& values, int64_t count, bool are_all, double energy,
+            double allowed) {
+  double lost = energy;
+  for (const double value : values)
+    lost -= value * value;
+  lost = are_all ? 0 : std::max(0.0, lost);
+  for (size_t i = values.size(); i > 0; --i) {
+    const double more = lost + values[i - 1] * values[i - 1];
+    if (values[i - 1] > zero * values[0] && more > allowed)
+      return {std::min(count, static_cast<int64_t>(i)), static_cast<int64_t>(i) <= count};
+    lost = more;
+  }
+  return {0, true};
 }
 
 }  // namespace
@@ -43,13 +78,23 @@ Approximation compress(const Factors& factors, int64_t rank) {
 
 Approximation compress(const Tensor& matrix, int64_t rank, Svd svd) {
   const Tensor x = matrix.to(DType::f64);
-  const bool is_small = 8 * (rank + oversampling) > std::min(x.dim(0), x.dim(1));
-  const ops::Svd found = svd == Svd::exact || is_small
-                             ? ops::svd(x)
-                             : ops::svd_lowrank(x, {.rank = rank + oversampling,
-                                                    .niter = passes,
-                                                    .stream = stream_of("subspace iteration")});
-  return approximation(found, rank, ops::sum_of_squares(x), matrix.dtype());
+  return approximation(largest_values(x, rank, svd), rank, ops::sum_of_squares(x), matrix.dtype());
+}
+
+Approximation compress_to_share(const Tensor& matrix, double share, int64_t most, Svd svd) {
+  const Tensor x = matrix.to(DType::f64);
+  const int64_t sizes = std::min(x.dim(0), x.dim(1));
+  const int64_t bound = std::min(most, sizes);
+  const double energy = ops::sum_of_squares(x);
+  int64_t count = share < 1 ? std::min(first_guess, bound) : bound;
+  for (;; count = std::min(2 * count, bound)) {
+    const ops::Svd found = largest_values(x, count, svd);
+    const bool are_all = found.s.numel() == sizes;
+    const Kept kept =
+        fewest(found.s.to_vector(), are_all ? bound : count, are_all, energy, (1 - share) * energy);
+    if (kept.is_enough || are_all || count == bound)
+      return approximation(found, std::max<int64_t>(kept.rank, 1), energy, matrix.dtype());
+  }
 }
 
 Tensor product(const Factors& factors) {

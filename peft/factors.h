@@ -35,6 +35,12 @@ enum class Svd {
 /// The same for a matrix (out, in).
 Approximation compress(const Tensor& matrix, int64_t rank, Svd svd);
 
+/// Of the products nearest to a matrix (out, in) the one of the smallest rank that lacks at most
+/// 1 - `share` of its energy, where `share` is in (0, 1]; of rank `most` where that is not enough.
+/// Singular values that are zero but for rounding are never kept. The rank is at least 1, and no
+/// less with Svd::fast than with Svd::exact.
+Approximation compress_to_share(const Tensor& matrix, double share, int64_t most, Svd svd);
+
 /// b a.
 Tensor product(const Factors& factors);
 /// Matrices whose product is the sum of the products: rows below each other, columns side by side.

@@ -12,10 +12,8 @@ namespace graft::test {
 namespace {
 
 std::unique_ptr<nn::CausalLM> llama(const io::Json& sizes, DType dtype) {
-  io::Json json = {{"model_type", "llama"},
-                   {"architectures", {"LlamaForCausalLM"}},
-                   {"vocab_size", 32},
-                   {"num_attention_heads", 2}};
+  io::Json json = {
+      {"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}, {"num_attention_heads", 2}};
   json.update(sizes);
   const models::DecoderConfig config =
       models::read_decoder_config(io::JsonObject(json, "config.json"));
@@ -26,8 +24,10 @@ std::unique_ptr<nn::CausalLM> llama(const io::Json& sizes, DType dtype) {
 
 }  // namespace
 
-std::unique_ptr<nn::CausalLM> tiny_llama(int64_t layers, bool tied, DType dtype) {
-  return llama({{"hidden_size", 16},
+std::unique_ptr<nn::CausalLM> tiny_llama(int64_t layers, bool tied, DType dtype,
+                                         int64_t vocabulary) {
+  return llama({{"vocab_size", vocabulary},
+                {"hidden_size", 16},
                 {"intermediate_size", 24},
                 {"num_hidden_layers", layers},
                 {"tie_word_embeddings", tied}},
@@ -35,7 +35,8 @@ std::unique_ptr<nn::CausalLM> tiny_llama(int64_t layers, bool tied, DType dtype)
 }
 
 std::unique_ptr<nn::CausalLM> wide_llama(int64_t layers, int64_t hidden) {
-  return llama({{"hidden_size", hidden},
+  return llama({{"vocab_size", 32},
+                {"hidden_size", hidden},
                 {"intermediate_size", 2 * hidden},
                 {"num_hidden_layers", layers},
                 {"tie_word_embeddings", false}},

@@ -12,7 +12,7 @@ namespace graft::test {
 
 /// A Llama with numbers of its own and the shape of the models behind peft_matching.json.
 std::unique_ptr<nn::CausalLM> tiny_llama(int64_t layers, bool tied = false,
-                                         DType dtype = DType::f32);
+                                         DType dtype = DType::f32, int64_t vocabulary = 32);
 
 /// The same with layers of 12 · hidden² numbers or so.
 std::unique_ptr<nn::CausalLM> wide_llama(int64_t layers, int64_t hidden);

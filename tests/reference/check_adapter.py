@@ -43,7 +43,6 @@ QV_FLAGS = {"target-modules": "q_proj,v_proj", "lora-r": 4}
 # PEFT rounds what it takes out of a weight and what is left: two roundings of large parts.
 TAKEN_OUT_TOLERANCE = 1e-4
 GQA, UNTIED, ODD = "models/gqa", "models/untied", "models/odd"
-GPT2 = "families/gpt2"
 STORIES = "models/tinystories-656k/fp32"
 # name: (model, graft's flags)
 TRAINED_BY_GRAFT = {
@@ -60,7 +59,7 @@ TRAINED_BY_GRAFT = {
     "orthogonal": (UNTIED, {"init-lora-weights": "orthogonal", "lora-r": 4}),
     "dora": (UNTIED, {"use-dora": True, "lora-r": 4}),
     "dora with dropout": (GQA, {"use-dora": True, "lora-dropout": 0.3, "lora-r": 4}),
-    "dora of GPT-2": (GPT2, {"use-dora": True, "lora-r": 4}),
+    "dora of GPT-2": ("families/gpt2", {"use-dora": True, "lora-r": 4}),
     "dora of an embedding": (
         UNTIED,
         {"use-dora": True, "target-modules": "embed_tokens,lm_head", "lora-r": 4},
@@ -101,6 +100,19 @@ TRAINED_BY_GRAFT = {
     ),
     "bf16 base": ("models/bf16", {"lora-r": 4}),
     "tinystories": (STORIES, {"lora-r": 8, "lora-alpha": 16}),
+}
+ALL = {"energy": 1, "save-rest": True}
+# name: (model, graft's flags). With ALL the adapter makes the tuned model of the base.
+EXTRACTED_BY_GRAFT = {
+    "all": (UNTIED, ALL),
+    "all of a tied model": (GQA, ALL),
+    "tied targets": (GQA, {**ALL, "target-modules": "q_proj,lm_head"}),
+    "embedding and head": (UNTIED, {**ALL, "target-modules": "embed_tokens,lm_head"}),
+    "biases": ("models/biases", ALL),
+    "GPT-2": ("families/gpt2", ALL),
+    "rank": (UNTIED, {"rank": 3}),
+    "energy": (GQA, {"energy": 0.9}),
+    "energy of GPT-2": ("families/gpt2", {"energy": 0.9, "max-rank": 12}),
 }
 QV = {"target_modules": ["q_proj", "v_proj"]}
 DORA = {"use_dora": True}
@@ -208,27 +220,18 @@ def expect_same_files(actual, expected):
             raise Failure(f"{what}: {'; '.join(wrong)}")
 
 
-def training_data(model, scratch):
-    """Records of token ids that the model has."""
-    if model == STORIES:
-        return GOLDEN / "lora_runs" / "stories.jsonl"
-    data = GOLDEN / "lora_runs" / "data.jsonl"
-    if model != GPT2:
-        return data
-    records = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
-    for record in records:
-        for key in ("input_ids", "labels"):
-            record[key] = [token % 64 if token >= 0 else token for token in record[key]]
-    own = Path(scratch) / "data.jsonl"
-    own.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
-    return own
+def training_data(model):
+    """Samples whose ids the model has."""
+    if model.startswith("families/"):
+        return GOLDEN / "families" / "data.jsonl"
+    return GOLDEN / "lora_runs" / ("stories.jsonl" if model == STORIES else "data.jsonl")
 
 
 def check_trained_by_graft(options, model, flags, notes):
     base = model_folder(options, model)
     with temporary_folder() as scratch:
         out = Path(scratch) / "adapter"
-        files = {"model": base, "data": training_data(model, scratch), "out": out}
+        files = {"model": base, "data": training_data(model), "out": out}
         run_graft(options, "train", {**files, **TRAINING, **flags})
         adapted = load_adapter(base, out)
         sequences = sample_ids(adapted.config.vocab_size)
@@ -238,6 +241,26 @@ def check_trained_by_graft(options, model, flags, notes):
             raise Failure("the trained adapter changes no logit by more than 1e-3")
         actual = graft_logits(options, scratch, sequences, model=base, adapter=out)
         expect_same_logits(actual, expected, notes, tolerance_of(out))
+        adapted.save_pretrained(Path(scratch) / "again")
+        expect_same_files(out, Path(scratch) / "again")
+
+
+def check_extracted_by_graft(options, model, flags, notes):
+    base = model_folder(options, model)
+    with temporary_folder() as scratch:
+        tuned, out = Path(scratch) / "tuned", Path(scratch) / "adapter"
+        files = {"model": base, "data": training_data(model), "out": tuned}
+        run_graft(options, "train", {**files, **TRAINING, "method": "full"})
+        run_graft(options, "extract", {"base": base, "tuned": tuned, "out": out, **flags})
+        adapted = load_adapter(base, out)
+        sequences = sample_ids(adapted.config.vocab_size)
+        expected = torch_logits(adapted, sequences)
+        actual = graft_logits(options, scratch, sequences, model=base, adapter=out)
+        expect_same_logits(actual, expected, notes)
+        if "save-rest" in flags:
+            expect_same_logits(torch_logits(load_base(tuned), sequences), expected, notes)
+        if "target-modules" in flags or (flags == ALL and model == "families/gpt2"):
+            return  # PEFT adds the base's embedding and head, and drops the head that GPT-2 ties
         adapted.save_pretrained(Path(scratch) / "again")
         expect_same_files(out, Path(scratch) / "again")
 
@@ -268,6 +291,9 @@ def main():
     for name, (model, flags) in TRAINED_BY_GRAFT.items():
         with report.check(f"PEFT loads what graft trained: {name}") as notes:
             check_trained_by_graft(options, model, flags, notes)
+    for name, (model, flags) in EXTRACTED_BY_GRAFT.items():
+        with report.check(f"PEFT loads what graft extracted: {name}") as notes:
+            check_extracted_by_graft(options, model, flags, notes)
     for name, (model, config) in MADE_BY_PEFT.items():
         with report.check(f"graft loads what PEFT made: {name}") as notes:
             check_made_by_peft(options, model, config, notes)
