@@ -11,7 +11,7 @@ namespace {
 /// True for the files of an adapter.
 bool is_part_of_adapter(std::string_view name) {
   return name == peft::adapter_config_name || name == peft::adapter_model_name ||
-         name == "adapter_model.bin" || name == "README.md";
+         name == "adapter_model.bin" || name == "README.md" || name == combine_search_name;
 }
 
 }  // namespace

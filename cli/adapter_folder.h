@@ -10,6 +10,9 @@
 
 namespace graft::cli {
 
+/// The file beside an adapter that says what `combine --search` measured.
+inline constexpr const char* combine_search_name = "combine_search.json";
+
 /// The folder to write, and what must not be written over.
 struct AdapterFolder {
   std::filesystem::path out;

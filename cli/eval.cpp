@@ -9,6 +9,7 @@
 #include "graft/cli/choice_metric.h"
 #include "graft/cli/commands.h"
 #include "graft/cli/eval_flags.h"
+#include "graft/cli/eval_samples.h"
 #include "graft/cli/exact_match_metric.h"
 #include "graft/cli/interrupt.h"
 #include "graft/cli/loss_metric.h"
@@ -20,13 +21,6 @@ namespace graft::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Which file of a folder is evaluated: valid, else test.
-text::DataPart data_part(const fs::path& path) {
-  const bool only_test = !text::find_data_file(path, text::DataPart::valid) &&
-                         text::find_data_file(path, text::DataPart::test);
-  return only_test ? text::DataPart::test : text::DataPart::valid;
-}
 
 void print(const EvalFlags& values, const fs::path& file, const Metric& metric) {
   if (values.json) {
@@ -101,7 +95,7 @@ ExitCode run_eval(Arguments arguments) {
   apply_model_flags(flags, values.model);
   const std::optional<text::Tokenizer> tokenizer =
       load_tokenizer(values.model.model, values.data.chat_template);
-  const fs::path file = text::data_file(values.data.path, data_part(values.data.path));
+  const fs::path file = eval_file(values.data.path);
   const std::unique_ptr<Metric> metric =
       make_metric(values, file, tokenizer ? &*tokenizer : nullptr);
   const LoadedModel loaded = load_model(values.model);

@@ -17,31 +17,11 @@ double mean_of(const std::vector<float>& losses, int64_t tokens) {
   return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(tokens);
 }
 
-std::unique_ptr<const text::SampleFile> read_file(DataFlags flags,
-                                                  const std::filesystem::path& file,
-                                                  const text::Tokenizer* tokenizer,
-                                                  int64_t vocab_size) {
-  flags.path = file.string();
-  return read_samples(flags, tokenizer, vocab_size, text::DataPart::valid);
-}
-
 }  // namespace
 
 LossMetric::LossMetric(const EvalFlags& flags, const std::filesystem::path& file,
                        const text::Tokenizer* tokenizer, const nn::ModelInfo& info)
-    : flags_(flags),
-      tokenizer_(tokenizer),
-      file_(read_file(flags.data, file, tokenizer, info.vocab_size)),
-      samples_(file_.get()) {
-  if (flags.limit && *flags.limit < file_->size()) {
-    std::vector<int64_t> first(static_cast<size_t>(*flags.limit));
-    std::iota(first.begin(), first.end(), int64_t{0});
-    limited_ = std::make_unique<text::SamplePart>(*file_, std::move(first), file_->checksum());
-    samples_ = limited_.get();
-  }
-  warn_of_long_inputs(file.string(), lengths_of(*samples_), info.max_positions,
-                      concat("--max-seq-len ", info.max_positions, " cuts them"));
-}
+    : flags_(flags), tokenizer_(tokenizer), data_(flags.data, flags.limit, file, tokenizer, info) {}
 
 bool LossMetric::measure(const nn::CausalLM& model) {
   Measured measured;
@@ -57,7 +37,7 @@ bool LossMetric::measure(const nn::CausalLM& model) {
       measured.losses[static_cast<size_t>(index)].assign(losses.begin(), losses.end());
     };
   }
-  const auto evaluation = train::evaluate(model, *samples_, options);
+  const auto evaluation = train::evaluate(model, data_.samples(), options);
   hide_measured();
   if (!evaluation)
     return false;
@@ -67,12 +47,7 @@ bool LossMetric::measure(const nn::CausalLM& model) {
 }
 
 std::vector<std::pair<std::string, std::string>> LossMetric::heading() const {
-  const train::Evaluation& evaluation = measured_.at(0).evaluation;
-  return {
-      {"data",
-       concat(text::name_of(file_->format()), ", loss on ", text::name_of(file_->loss_on()), "; ") +
-           counted(evaluation.samples, "sample") + ", " + counted(evaluation.tokens, "token") +
-           " with a loss" + losses_text(file_->stats(), flags_.data.max_seq_len)}};
+  return {{"data", data_.text()}};
 }
 
 std::string LossMetric::text(size_t which) const {
@@ -105,7 +80,7 @@ std::vector<std::string> LossMetric::pieces_of(const text::Sample& sample) const
 }
 
 io::Json LossMetric::record(int64_t index) const {
-  const text::Sample sample = samples_->sample(index);
+  const text::Sample sample = data_.samples().sample(index);
   const int64_t trained = text::count_trained_tokens(sample);
   const std::vector<std::string> pieces =
       tokenizer_ != nullptr ? pieces_of(sample) : std::vector<std::string>{};

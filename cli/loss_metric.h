@@ -1,9 +1,8 @@
 // LossMetric: mean loss and perplexity over the tokens that training would learn.
 #pragma once
 
-#include <memory>
-
 #include "graft/cli/eval_flags.h"
+#include "graft/cli/eval_samples.h"
 #include "graft/cli/metric.h"
 #include "graft/train/evaluate.h"
 
@@ -21,7 +20,7 @@ class LossMetric final : public Metric {
   std::string text(size_t which) const override;
   std::string difference() const override;
   io::Json json(size_t which) const override;
-  int64_t records() const override { return samples_->size(); }
+  int64_t records() const override { return data_.samples().size(); }
   io::Json record(int64_t index) const override;
 
  private:
@@ -34,9 +33,7 @@ class LossMetric final : public Metric {
 
   const EvalFlags& flags_;
   const text::Tokenizer* tokenizer_;
-  std::unique_ptr<const text::SampleFile> file_;
-  std::unique_ptr<const text::SampleSource> limited_;  // where there is a --limit
-  const text::SampleSource* samples_;
+  EvalSamples data_;
   std::vector<Measured> measured_;
 };
 

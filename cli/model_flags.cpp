@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <iostream>
+#include <set>
 
 #include "graft/cli/terminal.h"
 #include "graft/nn/module.h"
@@ -77,12 +78,17 @@ void add_model_flags(Flags& flags, ModelFlags& values, const std::string& adapte
   flags.add("model", values.model, "DIR|FILE.gguf",
             "the base model: a Hugging Face folder or a GGUF file");
   flags.add("adapter", values.adapters, "[NAME=]DIR[@SCALE]", adapter_help);
+  add_holding_flags(flags, values);
+}
+
+std::vector<std::string> add_holding_flags(Flags& flags, ModelFlags& values) {
   flags.choice("dtype", values.dtype, {"f32", "bf16"}, "of the model's weights in memory");
   add_quant_flags(flags, values, {"none", "nf4", "fp4"});
   flags.choice("device", values.device, {"cpu"}, "where to compute");
   add_threads_flag(flags, values.threads);
   add_isa_flag(flags, values.isa);
   flags.add("plugin", values.plugins, "FILE.so", "a kernel plug-in to open; may be repeated");
+  return {"dtype", "quant", "no-double-quant", "blocksize"};
 }
 
 void add_threads_flag(Flags& flags, std::optional<int64_t>& value) {
@@ -219,9 +225,13 @@ std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values) {
 }
 
 peft::PeftOptions peft_options(int64_t seed) {
-  return {.seed = static_cast<uint64_t>(seed),
-          .matcher = text::full_matcher(),
-          .observer = [](const std::string& warning) { warn(warning); }};
+  // Every combination of adapters that is tried would repeat what is said of their settings.
+  const auto warn_once = [seen = std::set<std::string>()](const std::string& warning) mutable {
+    if (seen.insert(warning).second)
+      warn(warning);
+  };
+  return {
+      .seed = static_cast<uint64_t>(seed), .matcher = text::full_matcher(), .observer = warn_once};
 }
 
 std::unique_ptr<peft::PeftModel> load_adapters(nn::CausalLM& base,

@@ -35,6 +35,10 @@ void add_model_flags(Flags& flags, ModelFlags& values,
                      const std::string& adapter_help =
                          "a LoRA adapter in PEFT's format; may be repeated, and they add up");
 
+/// All of these but --model and --adapter, in the present group. Returns those that mean nothing
+/// without a model.
+std::vector<std::string> add_holding_flags(Flags& flags, ModelFlags& values);
+
 /// --threads, which other verbs have too.
 void add_threads_flag(Flags& flags, std::optional<int64_t>& value);
 /// --isa, which other verbs have too.
@@ -83,7 +87,7 @@ models::LoadOptions load_options(DType dtype);
 /// The base model of --model. Throws as models::load does.
 std::unique_ptr<nn::CausalLM> load_base(const ModelFlags& values);
 
-/// What PeftModel is to be given: seed, regular expressions, and warnings to stderr.
+/// What PeftModel is to be given: seed, regular expressions, and warnings to stderr, each once.
 peft::PeftOptions peft_options(int64_t seed);
 
 /// A base model, and the adapters on it where some were given, all of them active.

@@ -1,10 +1,11 @@
 #include "graft/cli/optimizer_flags.h"
 
-#include <charconv>
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "graft/cli/word_list.h"
 #include "graft/optim/adamw.h"
@@ -28,15 +29,9 @@ const std::vector<std::pair<std::string_view, std::string_view>> names_elsewhere
 };
 
 std::pair<double, double> betas(const std::string& text) {
-  std::vector<double> values;
-  for (const std::string& part : split(text)) {
-    const char* end = part.data() + part.size();
-    double value = 0;
-    const auto [stop, error] = std::from_chars(part.data(), end, value);
-    const bool fits = error == std::errc() && stop == end && value >= 0 && value < 1;
-    values.push_back(fits ? value : -1);
-  }
-  GRAFT_CHECK(values.size() == 2 && values[0] >= 0 && values[1] >= 0, ConfigError,
+  const std::vector<double> values = split_numbers(text).value_or(std::vector<double>());
+  const auto fits = [](double value) { return value >= 0 && value < 1; };
+  GRAFT_CHECK(values.size() == 2 && std::ranges::all_of(values, fits), ConfigError,
               "train: --adam-betas is '", text,
               "', expected two numbers in [0, 1) with a comma between, e.g. 0.9,0.999");
   return {values[0], values[1]};

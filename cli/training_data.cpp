@@ -71,6 +71,10 @@ void add_data_flags(Flags& flags, DataFlags& values) {
             "a .jsonl or .json file of messages, sharegpt, alpaca, prompts and completions, "
             "questions and answers, texts or input_ids; a .txt file; or a folder with train and "
             "valid files");
+  add_sample_flags(flags, values);
+}
+
+std::vector<std::string> add_sample_flags(Flags& flags, DataFlags& values) {
   flags.choice("loss-on", values.loss_on, {"auto", "assistant", "completion", "all"},
                "which tokens are learnt; auto: assistant turns, completions, or all of a text");
   flags.add("raw", values.raw, "join prompts and completions without the chat template");
@@ -81,6 +85,8 @@ void add_data_flags(Flags& flags, DataFlags& values) {
                "what becomes of longer ones; auto: text files are split, others cut at the end");
   flags.add("columns", values.columns, "NAME=KEY,...",
             "keys of the file's own, e.g. prompt=query,completion=response");
+  return {"loss-on",     "raw",      "chat-template", "chat-template-kwargs",
+          "max-seq-len", "overlong", "columns"};
 }
 
 text::DatasetOptions dataset_options(const DataFlags& flags, int64_t vocab_size) {

@@ -30,6 +30,8 @@ struct DataFlags {
 /// Declares --data, --loss-on, --raw, --max-seq-len, --overlong, --columns and those of the chat
 /// template.
 void add_data_flags(Flags& flags, DataFlags& values);
+/// Declares all of these but --data, in the present group, and returns their names.
+std::vector<std::string> add_sample_flags(Flags& flags, DataFlags& values);
 /// What they say; `vocab_size` is the model's. Throws ConfigError.
 text::DatasetOptions dataset_options(const DataFlags& flags, int64_t vocab_size);
 

@@ -1,6 +1,8 @@
 #include "graft/cli/word_list.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 
 namespace graft::cli {
 
@@ -15,6 +17,19 @@ std::vector<std::string> split(const std::string& text) {
     begin = end + 1;
   }
   return parts;
+}
+
+std::optional<std::vector<double>> split_numbers(const std::string& text) {
+  std::vector<double> numbers;
+  for (const std::string& part : split(text)) {
+    const char* end = part.data() + part.size();
+    double number = 0;
+    const auto [stop, error] = std::from_chars(part.data(), end, number);
+    if (error != std::errc() || stop != end || !std::isfinite(number))
+      return std::nullopt;
+    numbers.push_back(number);
+  }
+  return numbers;
 }
 
 }  // namespace graft::cli

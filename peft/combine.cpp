@@ -167,6 +167,10 @@ bool is_svd(Combination type) {
   return is_one_of(type, {svd, ties_svd, dare_linear_svd, dare_ties_svd, magnitude_prune_svd});
 }
 
+bool prunes(Combination type) {
+  return prunes_by_magnitude(type) || prunes_at_random(type);
+}
+
 double CombineReport::discarded_share() const {
   double energy = 0;
   double discarded = 0;
@@ -196,10 +200,9 @@ Combination parse_combination(std::string_view name) {
 
 void validate(const CombineOptions& options) {
   const Combination type = options.combination_type;
-  const bool prunes = prunes_by_magnitude(type) || prunes_at_random(type);
-  GRAFT_CHECK(!prunes || options.density.has_value(), ConfigError, "combine: ", name(type),
+  GRAFT_CHECK(!prunes(type) || options.density.has_value(), ConfigError, "combine: ", name(type),
               " prunes, and density is not given; it says which share stays, such as 0.5");
-  GRAFT_CHECK(prunes || !options.density, ConfigError, "combine: density is given, but ",
+  GRAFT_CHECK(prunes(type) || !options.density, ConfigError, "combine: density is given, but ",
               name(type), " does not prune");
   GRAFT_CHECK(!options.density || (*options.density > 0 && *options.density <= 1), ConfigError,
               "combine: density is ", options.density.value_or(0),

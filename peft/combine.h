@@ -40,6 +40,8 @@ std::string_view name(Combination type);
 Combination parse_combination(std::string_view name);
 /// True of the types with "svd" in their names.
 bool is_svd(Combination type);
+/// True of the types that prune, and need a density.
+bool prunes(Combination type);
 /// All names, in order.
 std::vector<std::string> combination_names();
 

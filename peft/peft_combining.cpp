@@ -35,11 +35,9 @@ Tensor combined_copy(const AdapterTensor& tensor, const std::vector<CombineInput
 
 }  // namespace
 
-CombineReport PeftModel::add_weighted_adapter(const std::vector<std::string>& adapters,
-                                              const std::vector<double>& weights,
-                                              const std::string& adapter_name,
-                                              const CombineOptions& options) {
-  check_new_name(adapter_name);
+std::vector<CombineInput> PeftModel::combine_inputs(const std::vector<std::string>& adapters,
+                                                    const std::vector<double>& weights,
+                                                    const CombineOptions& options) const {
   validate(options);
   GRAFT_CHECK(adapters.size() == weights.size(), ConfigError, "combine: ", weights.size(),
               " weights are given for ", adapters.size(), " adapters; one for each expected");
@@ -49,6 +47,21 @@ CombineReport PeftModel::add_weighted_adapter(const std::vector<std::string>& ad
     inputs.push_back({added.name, weights[i], added.config, added.modules});
   }
   check_inputs(inputs, options);
+  return inputs;
+}
+
+void PeftModel::check_combination(const std::vector<std::string>& adapters,
+                                  const std::vector<double>& weights,
+                                  const CombineOptions& options) const {
+  combine_inputs(adapters, weights, options);
+}
+
+CombineReport PeftModel::add_weighted_adapter(const std::vector<std::string>& adapters,
+                                              const std::vector<double>& weights,
+                                              const std::string& adapter_name,
+                                              const CombineOptions& options) {
+  check_new_name(adapter_name);
+  const std::vector<CombineInput> inputs = combine_inputs(adapters, weights, options);
   const CombineOptions used = options_for(inputs, options);
   const int64_t rank = combined_rank(inputs, used);
 

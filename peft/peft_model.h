@@ -46,6 +46,8 @@
 
 namespace graft::peft {
 
+struct CombineInput;
+
 struct PeftOptions {
   /// Of the first values of adapters; they depend on it and the module's path only.
   uint64_t seed = 0;
@@ -139,6 +141,9 @@ class PeftModel final : public nn::CausalLM {
                                      const std::vector<double>& weights,
                                      const std::string& adapter_name,
                                      const CombineOptions& options = {});
+  /// Throws ConfigError where add_weighted_adapter would refuse these, and makes nothing.
+  void check_combination(const std::vector<std::string>& adapters,
+                         const std::vector<double>& weights, const CombineOptions& options) const;
 
   /// Makes these adapters the active ones, which add up, and the ones that are trained; with
   /// inference_mode none is. What is merged is unmerged, and the observer told. A backward of an
@@ -217,6 +222,9 @@ class PeftModel final : public nn::CausalLM {
   };
   [[nodiscard]] DisabledAdapters disable_adapter() { return DisabledAdapters(*this); }
 
+  /// A name for a new adapter: the one that is wanted, or with underscores behind it where an
+  /// adapter is called so.
+  std::string unused_name(std::string wanted) const;
   /// Names, in the order in which they were added.
   std::vector<std::string> available_adapters() const;
   /// Those that apply by default, besides merged ones; none while disabled.
@@ -281,6 +289,10 @@ class PeftModel final : public nn::CausalLM {
   void apply_scale(const std::string& name, double factor);
   void check_copies(const std::vector<std::string>& names) const;
   void check_new_name(const std::string& name) const;
+  /// What add_weighted_adapter combines. Throws as check_combination does.
+  std::vector<CombineInput> combine_inputs(const std::vector<std::string>& adapters,
+                                           const std::vector<double>& weights,
+                                           const CombineOptions& options) const;
   Selection select(LoraConfig config, bool strict);
   /// f32, in an f64 model f64.
   DType adapter_dtype() const;

@@ -45,6 +45,12 @@ std::string to_string(const ParameterCounts& counts) {
                 " || all params: ", grouped(counts.all), " || trainable%: ", text);
 }
 
+std::string PeftModel::unused_name(std::string wanted) const {
+  while (std::ranges::find(adapters_, wanted, &Entry::name) != adapters_.end())
+    wanted += '_';
+  return wanted;
+}
+
 std::vector<std::string> PeftModel::available_adapters() const {
   std::vector<std::string> names;
   for (const Entry& entry : adapters_)

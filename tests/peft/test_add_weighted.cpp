@@ -357,6 +357,15 @@ TEST_CASE("add_weighted_adapter: random pruning is the seed's") {
   CHECK(!same_bits(first, made("other", 2)));
 }
 
+TEST_CASE("add_weighted_adapter: a name that is not taken is found for the result") {
+  Different all;
+  CHECK(all.model.unused_name("new") == "new");
+  for (const char* name : {"plain_", "plain__"}) {
+    CHECK(all.model.unused_name("plain") == name);
+    all.model.add_weighted_adapter({"plain"}, {1}, name);
+  }
+}
+
 TEST_CASE("add_weighted_adapter: what is wrong is refused, and changes nothing") {
   Different all;
   const Tensor ids = some_ids(1, 5);
@@ -367,6 +376,9 @@ TEST_CASE("add_weighted_adapter: what is wrong is refused, and changes nothing")
         [&] { all.model.add_weighted_adapter(names, weights, name, options); });
     CHECK(all.model.available_adapters() == all.names);
     CHECK(same_bits(logits_of(all.model, ids), before));
+    if (name == "new")  // nothing wrong with the name
+      CHECK(message_of<ConfigError>(
+                [&] { all.model.check_combination(names, weights, options); }) == message);
     return message;
   };
   check_contains(refused({"plain", "rslroa"}, {1, 1}, "new"),
@@ -382,6 +394,7 @@ TEST_CASE("add_weighted_adapter: what is wrong is refused, and changes nothing")
   check_contains(
       refused({"plain", "rslora"}, {1, 1}, "new", {.combination_type = Combination::ties}),
       "density is not given");
+  all.model.check_combination({"plain", "rslora"}, {1, -2}, {});
   check_contains(refused({"plain", "rslora"}, {1, 1}, "new",
                          {.combination_type = Combination::linear, .compat = Compat::peft}),
                  "linear as PEFT does it needs adapters of one rank, but \"plain\" has 3 and "

@@ -55,10 +55,6 @@ const std::vector<Combination> every_type = {Combination::linear,
                                              Combination::magnitude_prune,
                                              Combination::magnitude_prune_svd};
 
-bool prunes(Combination type) {
-  return type != Combination::linear && type != Combination::cat && type != Combination::svd;
-}
-
 CombineOptions options_for(Combination type, double density = 0.5) {
   CombineOptions options{.combination_type = type};
   if (prunes(type))

@@ -42,6 +42,8 @@ class RunningCommand {
 
   /// Waits until a file holds at least so many lines. Fails the test after half a minute.
   void wait_for_lines(const std::filesystem::path& file, int64_t count) const;
+  /// The same of what it writes to stderr.
+  void wait_for_error_lines(int64_t count) const { wait_for_lines(folder_ / "err", count); }
   /// Waits until a file is there. Fails the test after half a minute.
   void wait_for(const std::filesystem::path& file) const;
   /// Sends a signal.

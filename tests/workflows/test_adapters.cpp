@@ -174,6 +174,12 @@ TEST_CASE("combine: what needs the model says so, and is combined with it") {
   check_contains(refused.err, "give that (--model)");
   CHECK(!fs::exists(scratch / "out"));
   check_exit(run_graft(combine(scratch / "out", joined(adapters, {"--model", golden(base)}))), 0);
+  // Whatever the adapters are called.
+  check_exit(run_graft(combine(scratch / "named",
+                               {"--model", golden(base), "--adapter", "combined=" + at(one),
+                                "--adapter", "default=" + at(other)})),
+             0);
+  CHECK(snapshot(scratch / "named").size() == 3);
 }
 
 TEST_CASE("combine: wrong settings are refused by name") {
