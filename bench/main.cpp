@@ -1,4 +1,5 @@
-// Kernels alone, at the shapes of real models.
+// bench-kernels: kernels alone, at the shapes of real models. bench-adapters: a hundred adapters on
+// one base.
 //
 //   build/release/bench/bench-kernels [--threads=N] [--benchmark_filter=panels] …
 //

@@ -30,10 +30,13 @@ class AdaptedLayer {
  public:
   virtual ~AdaptedLayer() = default;
 
+  /// The layer without its adapters.
+  virtual nn::Module& base() const = 0;
   /// The adapter of that name, or nullptr.
   virtual AdapterBase* find(std::string_view name) const = 0;
   /// In the order in which they were added.
   virtual std::vector<std::string> adapter_names() const = 0;
+  virtual bool has_adapters() const = 0;
   /// Requires: the adapter is not merged.
   virtual void remove(std::string_view name) = 0;
 

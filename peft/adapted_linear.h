@@ -33,11 +33,12 @@ class AdaptedLinear final : public nn::LinearLike, public AdaptedLayer {
   }
   Adapter* find(std::string_view name) const override { return adapters_.find(name); }
   std::vector<std::string> adapter_names() const override { return adapters_.names(); }
+  bool has_adapters() const override { return !adapters_.empty(); }
   void remove(std::string_view name) override { adapters_.remove(name); }
   std::unique_ptr<nn::Module> make_merged(const MergeRequest& request) override;
   void set_merged(const std::vector<std::string>& names,
                   std::unique_ptr<nn::Module> layer) override;
-  nn::Linear& base() const { return *base_; }
+  nn::Linear& base() const override { return *base_; }
   /// The base layer, to be put back in this one's place. Nothing else may be done afterwards.
   std::unique_ptr<nn::Linear> release_base();
 

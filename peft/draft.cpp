@@ -270,16 +270,14 @@ void add_to_layer(const Site& site, const std::string& name, std::unique_ptr<Ada
 }
 
 void remove_adapter(nn::Module& model, const std::string& name) {
-  nn::for_each_member(model, [&](const std::string&, nn::Member& member) {
-    if (nn::Overrides* overrides = member.overrides())
-      overrides->remove(name);
-  });
+  for (const nn::NamedMember& parameter : base_parameters(model))
+    parameter.member->overrides()->remove(name);
   for (const Site& site : sites_of(model)) {
     AdaptedLayer* layer = adapted_layer(*site.module);
     if (layer == nullptr)
       continue;
     layer->remove(name);
-    if (layer->adapter_names().empty())
+    if (!layer->has_adapters())
       replace_adapted(site, nullptr);
   }
 }

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,7 +16,8 @@
 
 namespace graft::peft {
 
-/// Adapters in the order they were added; T is Adapter or EmbeddingAdapter.
+/// Adapters that are found by name and kept in the order they were added; T is Adapter or
+/// EmbeddingAdapter. What a forward costs does not depend on those it does not use.
 template <class T>
 class NamedAdapters {
  public:
@@ -29,36 +33,59 @@ class NamedAdapters {
   void add(const std::string& name, std::unique_ptr<T> adapter) {
     GRAFT_CHECK(find(name) == nullptr, ConfigError, "add adapter: the layer has one called \"",
                 name, "\" already");
-    adapters_.push_back(std::make_unique<nn::Child<T>>(owner_, name, std::move(adapter)));
+    adapters_.try_emplace(name, owner_, name, std::move(adapter), added_++);
   }
   void remove(std::string_view name) {
-    std::erase_if(adapters_, [&](const auto& adapter) { return adapter->name() == name; });
+    if (const auto found = adapters_.find(name); found != adapters_.end())
+      adapters_.erase(found);
   }
   /// The adapter of that name, or nullptr.
   T* find(std::string_view name) const {
-    const auto found = std::ranges::find_if(
-        adapters_, [&](const auto& adapter) { return adapter->name() == name; });
-    return found == adapters_.end() ? nullptr : &***found;
+    const auto found = adapters_.find(name);
+    return found == adapters_.end() ? nullptr : &*found->second.child;
   }
+  bool empty() const { return adapters_.empty(); }
   std::vector<std::string> names() const {
+    std::vector<const Place*> places;
+    for (const auto& [name, place] : adapters_)
+      places.push_back(&place);
+    std::ranges::sort(places, {}, &Place::number);
     std::vector<std::string> names;
-    for (const auto& adapter : adapters_)
-      names.push_back(adapter->name());
+    for (const Place* place : places)
+      names.push_back(place->child.name());
     return names;
   }
   /// Those that the context names, for all rows or some; none where it names none.
   std::vector<Chosen> chosen(const nn::Context& context) const {
-    std::vector<Chosen> found;
-    for (const auto& adapter : adapters_) {
-      if (context.adapters && context.adapters->applies(adapter->name()))
-        found.push_back({adapter->name(), **adapter});
+    std::vector<Chosen> chosen;
+    if (!context.adapters)
+      return chosen;
+    std::vector<const Place*> places;
+    for (const auto* names : {&context.adapters->names, &context.adapters->by_row}) {
+      for (const std::string& name : *names) {
+        const auto found = adapters_.find(name);
+        if (found != adapters_.end() && std::ranges::find(places, &found->second) == places.end())
+          places.push_back(&found->second);
+      }
     }
-    return found;
+    std::ranges::sort(places, {}, &Place::number);
+    for (const Place* place : places)
+      chosen.push_back({place->child.name(), *place->child});
+    return chosen;
   }
 
  private:
+  struct Place {
+    Place(nn::Module& owner, const std::string& name, std::unique_ptr<T> adapter, int64_t count)
+        : child(owner, name, std::move(adapter)), number(count) {}
+
+    nn::Child<T> child;
+    int64_t number;  // how many were added before
+  };
+
   nn::Module& owner_;
-  std::vector<std::unique_ptr<nn::Child<T>>> adapters_;
+  std::map<std::string, Place, std::less<>> adapters_;
+  int64_t added_ = 0;
 };
 
 }  // namespace graft::peft

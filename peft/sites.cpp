@@ -27,11 +27,13 @@ void walk(nn::Module& module, const std::string& prefix, std::vector<Site>& site
 }
 
 void collect(nn::Module& module, const std::string& prefix, std::vector<nn::NamedMember>& found) {
+  // Not even a look at the adapters, of which a layer may have hundreds.
+  if (const AdaptedLayer* adapted = adapted_layer(module))
+    return collect(adapted->base(), prefix, found);
   for (nn::Member* member : module.members()) {
     if (member->is_parameter())
       found.push_back({prefix + member->name(), member});
-    nn::Module* child = member->module();
-    if (child != nullptr && dynamic_cast<AdapterBase*>(child) == nullptr)
+    if (nn::Module* child = member->module())
       collect(*child, member->name().empty() ? prefix : prefix + member->name() + ".", found);
   }
 }
