@@ -170,7 +170,7 @@ class Extractor {
     for (const ExtractedLayer& layer : result_.layers)
       ++counts[layer.rank];
     return std::ranges::max_element(
-               counts, [](const auto& a, const auto& b) { return a.second <= b.second; })
+               counts, {}, [](const auto& each) { return std::pair(each.second, each.first); })
         ->first;
   }
 
