@@ -57,9 +57,14 @@ class Merge {
   /// What no adapter changes is taken from --original as well.
   void take_originals(nn::CausalLM& base) const;
   int64_t bytes_needed() const;
+  /// Whether logits may be off by a share of the largest. Else what the adapters bring must stay.
+  bool has_limit() const { return !is_written_in_4_bits() || values_.verify_limit; }
   double limit() const;
+  /// Keeps the logits that the result is to have: those of the model that is added to.
+  void take_logits(peft::PeftModel& adapted);
   /// Reads the written model back. Throws Error where its logits are too far off.
   void verify(const fs::path& written);
+  void check_loss_of_4_bits() const;
   void print() const;
   void print_json() const;
 
@@ -151,7 +156,7 @@ void Merge::merge(nn::CausalLM& base) {
   const peft::MergeOptions options = merge_options(base);
   const auto adapted = load_adapters(base, adapters_);
   if (values_.verify)
-    check_.emplace(*adapted);
+    take_logits(*adapted);
   adapted->merge_and_unload(adapted->active_adapters(), options);
   if (original_ && !is_written_in_4_bits())
     take_originals(base);
@@ -167,26 +172,48 @@ void Merge::take_originals(nn::CausalLM& base) const {
   }
 }
 
+void Merge::take_logits(peft::PeftModel& adapted) {
+  if (!original_) {
+    check_.emplace(adapted);
+    return;
+  }
+  const auto original = load(values_.original, {});
+  check_.emplace(*load_adapters(*original, adapters_));
+}
+
 /// Of the largest logit, how far logits may be off: weights in f32 are sums in another order, in 16
-/// bits each is rounded once more. What 4 bits lose, or have lost, is of another size.
+/// bits each is rounded once more.
 double Merge::limit() const {
-  if (values_.verify_limit)
-    return *values_.verify_limit;
-  if (is_written_in_4_bits() || original_)
-    return 0.5;
-  return dtype_ == DType::bf16 ? 5e-2 : dtype_ == DType::f16 ? 1e-2 : 1e-4;
+  return values_.verify_limit    ? *values_.verify_limit
+         : dtype_ == DType::bf16 ? 5e-2
+         : dtype_ == DType::f16  ? 1e-2
+                                 : 1e-4;
 }
 
 void Merge::verify(const fs::path& written) {
   if (!check_)
     return;
   verification_ = check_->compare(*load(written, {}));
+  if (!has_limit()) {
+    check_loss_of_4_bits();
+    return;
+  }
   GRAFT_CHECK(verification_->difference <= limit() * verification_->largest, Error,
               "merge: the logits of the merged model are off by up to ", verification_->difference,
               ", more than ", limit(), " of the largest, ", verification_->largest,
               "; nothing is kept in ", values_.out,
               is_written_in_4_bits() ? ". Without --requantize the sums are not rounded to 4 bits"
                                      : ". --dtype f32 rounds least");
+}
+
+/// What 4 bits lose is of no fixed size, but may be no less than what was to be added.
+void Merge::check_loss_of_4_bits() const {
+  GRAFT_CHECK(
+      verification_->lost < 1, Error, "merge: the logits of the merged model are ",
+      number_text(verification_->lost, 3),
+      " times as far from those of model and adapters as the model alone is: 4 bits are too "
+      "coarse for what the adapters change; nothing is kept in ",
+      values_.out, ". Without --requantize the sums are not rounded to 4 bits");
 }
 
 void Merge::print_json() const {
@@ -201,8 +228,9 @@ void Merge::print_json() const {
         {{"weight", path}, {"error", error.relative}, {"error_of_change", error.of_change}});
   if (verification_)
     json["verify"] = {{"largest_difference", verification_->difference},
-                      {"limit", limit() * verification_->largest},
+                      {"limit", has_limit() ? io::Json(limit() * verification_->largest) : nullptr},
                       {"effect_of_adapters", verification_->effect},
+                      {"lost", verification_->lost},
                       {"largest_logit", verification_->largest},
                       {"tokens", verification_->tokens},
                       {"same_likeliest", verification_->agreeing}};
@@ -221,12 +249,17 @@ void Merge::print() const {
     std::cout << table(lost.rows("lost of the change"), terminal_of(1))
               << "lost: ||merged - (w + change)|| / ||change|| of a weight, the mean over the "
                  "count\n";
-  if (verification_)
-    std::cout << "verified: logits differ by up to " << number_text(verification_->difference, 3)
-              << " (allowed " << number_text(limit() * verification_->largest, 3)
-              << "; the adapters change them by up to " << number_text(verification_->effect, 3)
-              << "), and the likeliest token is the same after " << verification_->agreeing
-              << " of " << verification_->tokens << "\n";
+  if (!verification_)
+    return;
+  const std::string allowed =
+      has_limit()
+          ? "allowed " + number_text(limit() * verification_->largest, 3)
+          : fixed_text(100 * verification_->lost, 1) + " % of what the adapters bring is lost";
+  std::cout << "verified: logits differ by up to " << number_text(verification_->difference, 3)
+            << " (" << allowed << "; the adapters change them by up to "
+            << number_text(verification_->effect, 3)
+            << "), and the likeliest token is the same after " << verification_->agreeing << " of "
+            << verification_->tokens << "\n";
 }
 
 void add_flags(Flags& flags, MergeFlags& values) {
@@ -246,8 +279,8 @@ void add_flags(Flags& flags, MergeFlags& values) {
             "read the result back and compare its logits with those of model and adapters; keep "
             "nothing where they are off by more than --verify-limit");
   flags.add("verify-limit", values.verify_limit, "X",
-            "of the largest logit; default: 1e-4 (f16: 1e-2, bf16: 5e-2; 0.5 with --requantize or "
-            "--original)",
+            "of the largest logit; default: 1e-4 (f16: 1e-2, bf16: 5e-2); with --requantize none, "
+            "but less must be lost than the adapters bring",
             {.least = 0});
   flags.add("overwrite", values.overwrite, "replace the model in --out; other files stay");
   flags.add("json", values.json, "print the result as one JSON object");

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "graft/autograd/tape.h"
+#include "graft/tensor/pointwise.h"
+#include "graft/tensor/reduce.h"
 
 namespace graft::cli {
 namespace {
@@ -33,6 +35,10 @@ double largest_difference(const Tensor& a, const Tensor& b) {
   return largest;
 }
 
+double distance(const Tensor& a, const Tensor& b) {
+  return std::sqrt(ops::sum_of_squares(ops::add(a, b, -1)));
+}
+
 int64_t likeliest(const Tensor& logits, int64_t row) {
   const auto width = static_cast<size_t>(logits.dim(1));
   const auto values = logits.span<float>().subspan(static_cast<size_t>(row) * width, width);
@@ -49,9 +55,11 @@ MergeCheck::MergeCheck(peft::PeftModel& model)
 
 Verification MergeCheck::compare(const nn::CausalLM& merged) const {
   const Tensor logits = logits_of(merged, ids_);
+  const double effect = distance(base_, apart_);
   Verification found{.difference = largest_difference(logits, apart_),
                      .effect = largest_difference(base_, apart_),
                      .largest = largest_difference(apart_, Tensor::zeros(apart_.shape())),
+                     .lost = effect > 0 ? distance(logits, apart_) / effect : 0,
                      .tokens = logits.dim(0)};
   for (int64_t row = 0; row < found.tokens; ++row)
     found.agreeing += likeliest(logits, row) == likeliest(apart_, row);

@@ -14,6 +14,7 @@ struct Verification {
   double difference = 0;  ///< largest difference of a logit from model and adapters apart
   double effect = 0;      ///< largest difference that the adapters make
   double largest = 0;     ///< largest logit
+  double lost = 0;  ///< ‖difference‖ / ‖what the adapters make‖ of all logits; 1: all of it
   int64_t tokens = 0;
   int64_t agreeing = 0;  ///< tokens after which the likeliest next one is the same
 };

@@ -91,16 +91,14 @@ class WeightMerge {
 
   nn::WeightStorage run(const std::vector<NamedDelta>& deltas) const {
     const nn::WeightStorage held = weight_.storage();
-    const Tensor base =
-        with_override(numbers_of(held), override_ ? &*override_ : nullptr).contiguous();
-    const Tensor exact = changed_weight(base, deltas);
+    Tensor base = with_override(numbers_of(held), override_ ? &*override_ : nullptr).contiguous();
     const bool is_in_4_bits = std::holds_alternative<quant::QuantizedTensor>(held);
-    Tensor sum = exact;
     if (is_in_4_bits && options_.original_weight)
-      sum = changed_weight(original_of(options_.original_weight, path_ + ".weight", base), deltas);
+      base = original_of(options_.original_weight, path_ + ".weight", base);
+    const Tensor sum = changed_weight(base, deltas);
     nn::WeightStorage merged = in_form(sum, held);
     if (options_.on_merged)
-      options_.on_merged(error_of(merged, exact, base));
+      options_.on_merged(error_of(merged, sum, base));
     return merged;
   }
 

@@ -18,12 +18,12 @@
 
 namespace graft::peft {
 
-/// How far a merged weight is from what base and adapters compute with, which is their sum.
+/// How far a merged weight is from the sum of the weight and what the adapters change; of the
+/// original weight, where that is asked for.
 struct MergeError {
-  std::string path;     ///< of the weight
-  double relative = 0;  ///< ‖merged - sum‖ / ‖sum‖; 0 where the sum is
-  double of_change =
-      0;  ///< ‖merged - sum‖ / ‖what the adapters change‖; 0 where they change nothing
+  std::string path;      ///< of the weight
+  double relative = 0;   ///< ‖merged - sum‖ / ‖sum‖; 0 where the sum is
+  double of_change = 0;  ///< ‖merged - sum‖ / ‖the change‖; 0 where that is 0
 };
 
 struct MergeOptions {
