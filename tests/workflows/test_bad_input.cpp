@@ -403,7 +403,7 @@ TEST_CASE("full disk: the run ends with exit code 4 and keeps what was saved bef
   const TemporaryFolder scratch;
   const fs::path out = scratch / "out";
   check_exit(run_graft(short_run(out)), 0);
-  const auto before = snapshot(out / "checkpoints/step-12");
+  const std::string adapter = content_of(out / "adapter_model.safetensors");
   // The weights of the run fit, its optimizer's do not.
   const CommandResult result = run_graft(
       joined(with(short_run(scratch / "small"), "--lora-r", "4"), {}), {.max_file_bytes = 20'000});
@@ -413,9 +413,16 @@ TEST_CASE("full disk: the run ends with exit code 4 and keeps what was saved bef
   check_contains(result.err, "optimizer.safetensors");
   for (const auto& [name, content] : snapshot(scratch / "small"))
     CHECK_MESSAGE(name.find(".tmp") == std::string::npos, name);
-  CHECK(snapshot(out / "checkpoints/step-12") == before);
   // With room again, the run that had no checkpoint starts over and finishes.
   check_exit(run_graft({"train", "--resume", "--out", scratch / "small"}), 0);
-  CHECK(content_of(scratch / "small" / "adapter_model.safetensors") ==
-        content_of(out / "adapter_model.safetensors"));
+  CHECK(content_of(scratch / "small" / "adapter_model.safetensors") == adapter);
+
+  // One that has checkpoints keeps them.
+  fs::remove_all(out / "checkpoints/step-12");
+  const auto before = snapshot(out / "checkpoints");
+  REQUIRE(!before.empty());
+  check_exit(run_graft({"train", "--resume", "--out", out}, {.max_file_bytes = 20'000}), 4);
+  CHECK(snapshot(out / "checkpoints") == before);
+  check_exit(run_graft({"train", "--resume", "--out", out}), 0);
+  CHECK(content_of(out / "adapter_model.safetensors") == adapter);
 }
