@@ -33,6 +33,9 @@ void PeftModel::merge_adapter(const std::vector<std::string>& names, const Merge
   all = in_order(all);
   if (all == merged_)
     return;
+  std::vector<std::string> together = all;  // in a forward that names none
+  together.insert(together.end(), active_.begin(), active_.end());
+  check_copies("merge_adapter", in_order(together));
   std::vector<std::pair<AdaptedLayer*, std::unique_ptr<nn::Module>>> layers;
   for (const Site& site : sites_of(base_)) {
     if (AdaptedLayer* layer = adapted_layer(*site.module))
@@ -62,7 +65,7 @@ nn::CausalLM& PeftModel::merge_and_unload(const std::vector<std::string>& names,
   std::vector<std::string> all = merged_;
   all.insert(all.end(), names.begin(), names.end());
   all = in_order(all);
-  check_copies(all);
+  check_copies("merge_and_unload", all);
   Unloading unloading(base_, all, options);
   unloading.commit();
   return unload();

@@ -105,6 +105,8 @@ nn::Context PeftModel::resolve(const nn::Context& context) const {
     if (name != nn::base_row)
       entry(name);
   }
+  if (disabled_ > 0)
+    resolved.adapters = nn::AdapterSelection{};
   return resolved;
 }
 
@@ -193,7 +195,7 @@ void PeftModel::set_adapter(std::vector<std::string> names, bool inference_mode)
     GRAFT_CHECK(std::ranges::count(names, name) == 1, ConfigError, "set_adapter: \"", name,
                 "\" is given twice");
   }
-  check_copies(names);
+  check_copies("set_adapter", names);
   if (!merged_.empty()) {
     warn(concat("set_adapter: ", Targets(merged_), " is unmerged; merge again what is to be"));
     unmerge_adapter();
@@ -307,12 +309,12 @@ std::vector<std::string> PeftModel::default_selection() const {
   return names;
 }
 
-void PeftModel::check_copies(const std::vector<std::string>& names) const {
+void PeftModel::check_copies(const char* operation, const std::vector<std::string>& names) const {
   std::map<const nn::Member*, std::string> owners;
   for (const std::string& name : names) {
     for (const nn::Member* member : entry(name).copied) {
       const auto [owner, is_new] = owners.emplace(member, name);
-      GRAFT_CHECK(is_new, ConfigError, "set_adapter: \"", owner->second, "\" and \"", name,
+      GRAFT_CHECK(is_new, ConfigError, operation, ": \"", owner->second, "\" and \"", name,
                   "\" both bring a copy of the same parameter of the model (", member->name(),
                   "); one of them can be active at a time");
     }

@@ -287,7 +287,8 @@ class PeftModel final : public nn::CausalLM {
   /// Throws ConfigError for an unknown name, and where an adapter is invoked by tokens.
   void check_mergeable(const std::vector<std::string>& names) const;
   void apply_scale(const std::string& name, double factor);
-  void check_copies(const std::vector<std::string>& names) const;
+  /// Throws ConfigError where two of them bring a copy of the same parameter.
+  void check_copies(const char* operation, const std::vector<std::string>& names) const;
   void check_new_name(const std::string& name) const;
   /// What add_weighted_adapter combines. Throws as check_combination does.
   std::vector<CombineInput> combine_inputs(const std::vector<std::string>& adapters,

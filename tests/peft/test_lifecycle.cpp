@@ -425,6 +425,17 @@ TEST_CASE("lifecycle: scales multiply what an adapter contributes, for a while o
       "rescale_adapter_scale: \"a\" is merged");
 }
 
+TEST_CASE("lifecycle: a disabled model is its base, whatever adapters a forward names") {
+  ThreeAdapters three;
+  const Tensor ids = some_ids(2, 6);
+  const Tensor base = logits_of(*three.base, ids);
+  const auto off = three.model.disable_adapter();
+  for (const nn::Context& context : {nn::Context{}, with({"b"}), by_row({"a", "b"})})
+    CHECK(same_bits(logits_of(three.model, ids, context), base));
+  check_contains(message_of<ConfigError>([&] { logits_of(three.model, ids, with({"x"})); }),
+                 "\"x\"");
+}
+
 TEST_CASE("lifecycle: status says of each layer and of the model what is on") {
   ThreeAdapters three;
   PeftModel& model = three.model;

@@ -51,12 +51,13 @@ TEST_CASE("matching: targets, layers and layer patterns mean what they mean in P
   CHECK(rows == 84);
 }
 
-TEST_CASE("matching: excluded modules are those PEFT excludes") {
+TEST_CASE("matching: excluded and saved modules are left out as by PEFT") {
   for (const Json& row : answers()["skips"]) {
-    if (!row.contains("exclude_modules"))
-      continue;
-    const LoraConfig config{.target_modules = {"q_proj"},
-                            .exclude_modules = targets_of(row["exclude_modules"])};
+    LoraConfig config{.target_modules = {"q_proj"}};
+    if (row.contains("exclude_modules"))
+      config.exclude_modules = targets_of(row["exclude_modules"]);
+    else
+      config.modules_to_save = row["modules_to_save"].get<std::vector<std::string>>();
     CAPTURE(row.dump());
     CHECK(is_targeted(config, row["name"].get<std::string>(), matcher()) ==
           row["expected"].get<bool>());

@@ -377,6 +377,25 @@ TEST_CASE("merging: a broken copy is found before anything is changed") {
   CHECK(model.available_adapters() == Names{"default"});
 }
 
+TEST_CASE("merging: two copies of one parameter are refused, active or merged") {
+  const auto base = tiny_llama(2);
+  const LoraConfig config{.target_modules = {"q_proj"}, .modules_to_save = {"norm"}};
+  PeftModel model(*base, config, "a");
+  model.add_adapter("b", config);
+  const Tensor ids = some_ids(2, 6);
+  const Tensor before = logits_of(model, ids);
+  for (const Names& names : {Names{"b"}, Names{"a", "b"}})
+    check_contains(message_of<ConfigError>([&] { model.merge_adapter(names); }),
+                   "merge_adapter: \"a\" and \"b\" both bring a copy");
+  check_contains(message_of<ConfigError>([&] {
+                   model.merge_and_unload({"a", "b"});
+                 }),
+                 "merge_and_unload: \"a\" and \"b\" both bring a copy");
+  CHECK(same_bits(logits_of(model, ids), before));
+  model.merge_adapter({"a"});
+  CHECK(test::relative_difference(logits_of(model, ids), before) < 1e-5);
+}
+
 TEST_CASE("merging: a bias where the base has none is merged in memory and refused for good") {
   const auto base = tiny_llama(1);
   const auto before = snapshot(*base);
