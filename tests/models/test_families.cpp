@@ -64,6 +64,22 @@ Tensor cached_logits(const nn::CausalLM& model, const std::vector<int64_t>& ids,
   return ops::concatenate(parts, 0);
 }
 
+/// Logits (T,V) of texts behind each other in one row.
+Tensor packed_logits(const nn::CausalLM& model, const std::vector<std::vector<int64_t>>& texts) {
+  std::vector<int64_t> ids, segments, positions;
+  for (const std::vector<int64_t>& text : texts) {
+    const auto segment = static_cast<int64_t>(ids.size());
+    ids.insert(ids.end(), text.begin(), text.end());
+    segments.resize(ids.size(), segment);
+    for (int64_t i = 0; i < std::ssize(text); ++i)
+      positions.push_back(i);
+  }
+  nn::Context context;
+  context.segments = Tensor::from(segments, {1, std::ssize(segments)});
+  context.positions = Tensor::from(positions, {1, std::ssize(positions)});
+  return row_logits(model, ids, context);
+}
+
 }  // namespace
 
 TEST_CASE("families: logits are those of transformers, padded and through the cache") {
@@ -81,6 +97,21 @@ TEST_CASE("families: logits are those of transformers, padded and through the ca
     MESSAGE(entry.name, ": ", plain, ", cached ", cached, " of ", tolerance);
     CHECK(plain < tolerance);
     CHECK(cached < tolerance);
+  }
+}
+
+TEST_CASE("families: texts packed into one row have the logits of rows of their own") {
+  for (const io::Json* record : family_records()) {
+    const FamilyCase entry(*record);
+    CAPTURE(entry.name);
+    const auto model = models::load(entry.folder.path());
+    // Of one length, as some kinds of rotary scaling choose their angles by that of the batch.
+    const std::vector<int64_t> first = ids_in(entry.record["input_ids"][0]);
+    const std::vector<int64_t> second(first.rbegin(), first.rend());
+    const Tensor parts[] = {row_logits(*model, first), row_logits(*model, second)};
+    const double difference = test::relative_difference(packed_logits(*model, {first, second}),
+                                                        ops::concatenate(parts, 0));
+    CHECK(difference < tolerance);
   }
 }
 
