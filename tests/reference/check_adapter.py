@@ -14,7 +14,7 @@ from comparing import (
     sample_ids,
     torch_logits,
 )
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import EvaConfig, LoraConfig, PeftModel, get_peft_model
 from reporting import (
     GOLDEN,
     Failure,
@@ -100,6 +100,10 @@ TRAINED_BY_GRAFT = {
     ),
     "bf16 base": ("models/bf16", {"lora-r": 4}),
     "tinystories": (STORIES, {"lora-r": 8, "lora-alpha": 16}),
+    **{
+        f"the family {name}": (f"families/{name}", {"lora-r": 4})
+        for name in ("gemma3", "gpt2", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3")
+    },
 }
 ALL = {"energy": 1, "save-rest": True}
 # name: (model, graft's flags). With ALL the adapter makes the tuned model of the base.
@@ -162,6 +166,7 @@ MADE_BY_PEFT = {
     "pissa": (GQA, {"target_modules": "all-linear", "init_lora_weights": "pissa"}),
     "pissa of a head": (UNTIED, {"target_modules": ["lm_head"], "init_lora_weights": "pissa"}),
     "olora, rslora": (UNTIED, {**QV, "init_lora_weights": "olora", "use_rslora": True}),
+    "eva": (GQA, {**QV, "init_lora_weights": "eva", "eva_config": EvaConfig(rho=1.5)}),
     "bf16 base": ("models/bf16", QV),
     "bf16 base, dora": ("models/bf16", {**QV, **DORA}),
     "tinystories": (STORIES, {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}),
