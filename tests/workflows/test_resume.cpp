@@ -332,6 +332,7 @@ TEST_CASE("train: SIGUSR1 saves a checkpoint and the run goes on") {
 }
 
 TEST_CASE("train: SIGHUP, a terminal that was closed, saves like SIGTERM") {
+  std::signal(SIGHUP, SIG_DFL);  // the tests may run under nohup themselves
   const TemporaryFolder scratch;
   const fs::path out = scratch / "out";
   check_exit(interrupt(interruptible_run(out), out, SIGHUP, 5), 143);
