@@ -1,4 +1,4 @@
-"""What PEFT's add_weighted_adapter makes of adapters, for every type whose result is no random one.
+"""What PEFT's add_weighted_adapter makes of adapters, for every type; of DARE where it keeps all numbers.
 
 See README.md for the tensors and keys. The adapters are those of make_peft_files.py and
 make_peft_parts.py; the closed form is worked out on a layer of one number.
@@ -54,6 +54,11 @@ CASES = {
     "ties_svd": (GQA, ["a", "b", "all"], [1.0, -0.7, 0.4], "ties_svd", HALF),
     "magnitude_prune": (GQA, ["a", "b"], [1.0, -0.7], "magnitude_prune", {"density": 0.3}),
     "magnitude_prune_svd": (GQA, ["a", "b"], [1.0, -0.7], "magnitude_prune_svd", {"density": 0.3}),
+    **{  # with every number kept, DARE draws nothing
+        kind: (GQA, ["a", "b", "all"], [1.0, -0.7, 0.4], kind, {"density": 1.0})
+        for kind in ("dare_ties", "dare_ties_svd", "dare_linear_svd")
+    },
+    "dare_linear": (GQA, ["a", "b"], [1.0, -0.7], "dare_linear", {"density": 1.0}),
     "embedding_cat": (UNTIED, ["e", "f"], [0.5, -0.5], "cat", {}),
     "embedding_svd": (UNTIED, ["e", "f"], [0.5, -0.5], "svd", {"svd_rank": 2}),
 }
