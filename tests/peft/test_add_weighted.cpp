@@ -106,6 +106,37 @@ struct Different {
 
 }  // namespace
 
+TEST_CASE("add_weighted_adapter: ranks of 8, 8 and 20 give those that PEFT gives") {
+  const auto base = tiny_llama(1);
+  const LoraConfig config{.r = 8, .target_modules = {"q_proj"}};
+  PeftModel model(*base, config, "a");
+  model.add_adapter("b", config);
+  LoraConfig large = config;
+  large.r = 20;
+  model.add_adapter("c", large);
+  for (const char* name : {"a", "b", "c"}) {
+    model.set_adapter({name});
+    perturb(model, static_cast<uint64_t>(name[0]));
+  }
+  for (const std::string& type : combination_names()) {
+    CAPTURE(type);
+    CombineOptions options{.combination_type = parse_combination(type), .compat = Compat::peft};
+    if (prunes(options.combination_type))
+      options.density = 0.5;
+    const bool has_svd = is_svd(options.combination_type);
+    const int64_t rank = has_svd ? 20 : type == "cat" ? 28 : 8;
+    if (has_svd || type == "cat") {
+      CHECK(model.add_weighted_adapter({"a", "c"}, {1, 0.5}, type, options).rank == rank);
+    } else {
+      CHECK(model.add_weighted_adapter({"a", "b"}, {1, 0.5}, type, options).rank == rank);
+      check_contains(message_of<ConfigError>([&] {
+                       model.add_weighted_adapter({"a", "c"}, {1, 0.5}, "refused", options);
+                     }),
+                     "rank");
+    }
+  }
+}
+
 TEST_CASE("add_weighted_adapter: with compat the results are PEFT's") {
   for (const auto& [base_path, folders] : answers()["adapters"].items()) {
     const auto base = models::load(golden(base_path));

@@ -382,6 +382,43 @@ TEST_CASE("lifecycle: deleting an adapter takes its copies along, and a backward
     CHECK(member.member->overrides()->find("a") == nullptr);
 }
 
+TEST_CASE("lifecycle: of two adapters with a copy of one module, each brings its own") {
+  for (const bool tied : {false, true}) {
+    CAPTURE(tied);
+    const auto base = tiny_llama(1, tied);
+    const LoraConfig config{
+        .r = 2, .target_modules = {"q_proj"}, .modules_to_save = {"norm", "lm_head"}};
+    const Tensor ids = some_ids(1, 5);
+    const Tensor plain = logits_of(*base, ids);
+    PeftModel model(*base, config, "a");
+    perturb(model, 1);
+    const Tensor a = logits_of(model, ids);
+    model.add_adapter("b", config);
+    CHECK(same_bits(logits_of(model, ids), a));
+    CHECK(same_bits(logits_of(model, ids, with({"b"})), plain));  // a copy begins as the base
+    model.set_adapter({"b"});
+    perturb(model, 2);
+    const Tensor b = logits_of(model, ids);
+    CHECK(!same_bits(b, a));
+    CHECK(same_bits(logits_of(model, ids, with({"a"})), a));
+    for (const NamedVariable& parameter : model.trainable_parameters())
+      CHECK(parameter.name.find(".b.") != std::string::npos);
+    check_contains(message_of<ConfigError>([&] {
+                     model.set_adapter({"a", "b"});
+                   }),
+                   "both bring a copy");
+    CHECK(model.active_adapters() == Names{"b"});
+    {
+      const auto off = model.disable_adapter();
+      CHECK(same_bits(logits_of(model, ids), plain));
+    }
+    model.set_adapter({"a"});
+    CHECK(same_bits(logits_of(model, ids), a));
+    model.delete_adapter("a");
+    CHECK(same_bits(logits_of(model, ids), b));
+  }
+}
+
 TEST_CASE("lifecycle: scales multiply what an adapter contributes, for a while or for good") {
   ThreeAdapters three;
   PeftModel& model = three.model;
