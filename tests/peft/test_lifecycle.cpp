@@ -419,6 +419,34 @@ TEST_CASE("lifecycle: of two adapters with a copy of one module, each brings its
   }
 }
 
+TEST_CASE("lifecycle: adapters that train tokens of one embedding are used one at a time") {
+  const auto base = tiny_llama(1);
+  LoraConfig config{
+      .r = 2, .target_modules = {"q_proj"}, .trainable_token_indices = {{"", {3, 5}}}};
+  PeftModel model(*base, config, "a");
+  config.trainable_token_indices = {{"", {5, 7}}};
+  model.add_adapter("b", config);
+  check_contains(message_of<ConfigError>([&] {
+                   model.set_adapter({"a", "b"});
+                 }),
+                 "\"a\" and \"b\" both bring a copy of the same parameter");
+  CHECK(model.active_adapters() == Names{"a"});
+}
+
+TEST_CASE("lifecycle: of what is loaded, is_trainable says whether it is trained") {
+  ThreeAdapters three;
+  const test::TemporaryFolder folder;
+  three.model.save_pretrained(folder.path(), {"a"});
+  for (const bool is_trainable : {false, true}) {
+    const std::string name = is_trainable ? "more" : "fixed";
+    three.model.load_adapter(folder / "a", name, is_trainable);
+    int64_t requiring = 0;
+    for (const LayerStatus& layer : three.model.layer_status())
+      requiring += std::ranges::count(layer.trainable_adapters, name);
+    CHECK(requiring == (is_trainable ? 4 : 0));
+  }
+}
+
 TEST_CASE("lifecycle: scales multiply what an adapter contributes, for a while or for good") {
   ThreeAdapters three;
   PeftModel& model = three.model;
