@@ -48,12 +48,7 @@ Variable AdaptedEmbedding::forward(const Tensor& ids, const nn::Context& context
 
 std::unique_ptr<nn::Module> AdaptedEmbedding::make_merged(const MergeRequest& request) {
   const std::vector<std::string> here = those_here(request.names);
-  const auto deltas = [this, here] {
-    std::vector<NamedDelta> found;
-    for (const std::string& name : here)
-      found.push_back({name, find(name)->delta(*base_)});
-    return found;
-  };
+  const auto deltas = [this, here] { return adapters_.deltas(here, *base_); };
   check_copy(base_->weight(), request);
   return here.empty() ? nullptr : merged_embedding(*base_, deltas, request);
 }

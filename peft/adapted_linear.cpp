@@ -122,12 +122,7 @@ Variable AdaptedLinear::forward(const Variable& x, const nn::Context& context) c
 
 std::unique_ptr<nn::Module> AdaptedLinear::make_merged(const MergeRequest& request) {
   const std::vector<std::string> here = those_here(request.names);
-  const auto deltas = [this, here] {
-    std::vector<NamedDelta> found;
-    for (const std::string& name : here)
-      found.push_back({name, find(name)->delta(*base_)});
-    return found;
-  };
+  const auto deltas = [this, here] { return adapters_.deltas(here, *base_); };
   check_copy(base_->weight(), request);
   return here.empty() ? nullptr : merged_linear(*base_, deltas, request);
 }

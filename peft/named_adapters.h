@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "graft/nn/module.h"
+#include "graft/peft/delta.h"
 #include "graft/tensor/error.h"
 
 namespace graft::peft {
@@ -54,6 +55,14 @@ class NamedAdapters {
     for (const Place* place : places)
       names.push_back(place->child.name());
     return names;
+  }
+  /// What those of these names change of the layer under them, as they are now.
+  template <class Layer>
+  std::vector<NamedDelta> deltas(const std::vector<std::string>& names, const Layer& base) const {
+    std::vector<NamedDelta> found;
+    for (const std::string& name : names)
+      found.push_back({name, find(name)->delta(base)});
+    return found;
   }
   /// Those that the context names, for all rows or some; none where it names none.
   std::vector<Chosen> chosen(const nn::Context& context) const {
