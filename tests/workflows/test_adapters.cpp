@@ -18,25 +18,13 @@ const char* const base = "models/gqa";
 const char* const one = "peft_files/q_v";
 const char* const other = "peft_files/all_linear";
 
-fs::path ids_file(const TemporaryFolder& scratch) {
-  std::ofstream(scratch / "ids.jsonl") << "{\"input_ids\": [7, 50, 5, 12, 33, 9]}\n";
-  return scratch / "ids.jsonl";
-}
-
 /// The logits of a model with adapters, as the command writes them.
-Tensor logits(const TemporaryFolder& scratch, const fs::path& model, const Arguments& adapters) {
-  Arguments arguments = {"logits",
-                         "--model",
-                         model,
-                         "--data",
-                         ids_file(scratch),
-                         "--out",
-                         scratch / "logits.safetensors"};
+Tensor adapted_logits(const TemporaryFolder& scratch, const fs::path& model,
+                      const Arguments& adapters) {
+  Arguments flags;
   for (const std::string& adapter : adapters)
-    arguments = joined(arguments, {"--adapter", adapter});
-  check_exit(run_graft(arguments), 0);
-  const io::SafetensorsFile file(scratch / "logits.safetensors", io::Access::read);
-  return file.load("logits.0");
+    flags = joined(flags, {"--adapter", adapter});
+  return command_logits(scratch, model, flags);
 }
 
 Arguments merge(const fs::path& out, const Arguments& more) {
@@ -66,9 +54,9 @@ TEST_CASE("merge: the model that is written has the logits of model and adapters
   CHECK(verify["largest_difference"].get<double>() < verify["limit"].get<double>());
   CHECK(verify["effect_of_adapters"].get<double>() > 100 * verify["limit"].get<double>());
   CHECK(verify["same_likeliest"] == verify["tokens"]);
-  const Tensor apart = logits(scratch, golden(base), {at(one, "@0.5"), at(other)});
-  CHECK(relative_difference(logits(scratch, out, {}), apart) < 1e-5);
-  CHECK(relative_difference(logits(scratch, golden(base), {}), apart) > 1e-2);
+  const Tensor apart = adapted_logits(scratch, golden(base), {at(one, "@0.5"), at(other)});
+  CHECK(relative_difference(command_logits(scratch, out), apart) < 1e-5);
+  CHECK(relative_difference(command_logits(scratch, golden(base)), apart) > 1e-2);
 }
 
 TEST_CASE("merge: keep writes the model's own format, and others are written on request") {
@@ -93,8 +81,9 @@ TEST_CASE("merge: a head of its own is written as one") {
   const fs::path out = scratch / "merged";
   check_exit(run_graft(merge(out, {"--adapter", at("peft_files/lm_head_tied"), "--verify"})), 0);
   CHECK(nlohmann::json::parse(content_of(out / "config.json"))["tie_word_embeddings"] == false);
-  CHECK(relative_difference(logits(scratch, out, {}),
-                            logits(scratch, golden(base), {at("peft_files/lm_head_tied")})) < 1e-5);
+  CHECK(relative_difference(
+            command_logits(scratch, out),
+            adapted_logits(scratch, golden(base), {at("peft_files/lm_head_tied")})) < 1e-5);
 }
 
 TEST_CASE("merge: a broken adapter, a full disk and a folder in use leave nothing behind") {
@@ -128,7 +117,8 @@ TEST_CASE("merge: a broken adapter, a full disk and a folder in use leave nothin
 TEST_CASE("combine: the new adapter is the weighted sum, with and without the model") {
   const TemporaryFolder scratch;
   const Arguments adapters = {"--adapter", "a=" + at(one, "@0.7"), "--adapter", at(other, "@-0.4")};
-  const Tensor expected = logits(scratch, golden(base), {at(one, "@0.7"), at(other, "@-0.4")});
+  const Tensor expected =
+      adapted_logits(scratch, golden(base), {at(one, "@0.7"), at(other, "@-0.4")});
   for (const bool with_model : {false, true}) {
     const fs::path out = scratch / (with_model ? "with" : "without");
     const Arguments more = with_model ? Arguments{"--model", golden(base)} : Arguments{};
@@ -137,7 +127,7 @@ TEST_CASE("combine: the new adapter is the weighted sum, with and without the mo
     CHECK(result["rank"] == 8);
     CHECK(result["discarded"] == 0);
     CHECK(result["layers"].size() == 14);
-    CHECK(relative_difference(logits(scratch, golden(base), {out}), expected) < 1e-5);
+    CHECK(relative_difference(adapted_logits(scratch, golden(base), {out}), expected) < 1e-5);
     CHECK(snapshot(out).size() == 3);
   }
   // In a lower rank something is lost, and said.
@@ -159,7 +149,7 @@ TEST_CASE("combine: with and without the model every method gives the same") {
       if (with_model)
         arguments = joined(arguments, {"--model", golden(base)});
       check_exit(run_graft(combine(out, arguments)), 0);
-      found[with_model] = logits(scratch, golden(base), {out});
+      found[with_model] = adapted_logits(scratch, golden(base), {out});
     }
     CHECK(relative_difference(found[0], found[1]) < 1e-6);
   }
@@ -254,15 +244,15 @@ TEST_CASE("diff: an adapter that took a part out of the model, and the same on t
 
 TEST_CASE("several adapters: names, scales and sums") {
   const TemporaryFolder scratch;
-  const Tensor plain = logits(scratch, golden(base), {});
-  const Tensor once = logits(scratch, golden(base), {at(one)});
-  CHECK(relative_difference(logits(scratch, golden(base), {at(one, "@0")}), plain) == 0);
+  const Tensor plain = command_logits(scratch, golden(base));
+  const Tensor once = adapted_logits(scratch, golden(base), {at(one)});
+  CHECK(relative_difference(adapted_logits(scratch, golden(base), {at(one, "@0")}), plain) == 0);
   CHECK(relative_difference(
-            logits(scratch, golden(base), {"x=" + at(one, "@0.5"), "y=" + at(one, "@0.5")}), once) <
-        1e-5);
+            adapted_logits(scratch, golden(base), {"x=" + at(one, "@0.5"), "y=" + at(one, "@0.5")}),
+            once) < 1e-5);
   // A folder whose name looks like more than a folder is one.
   fs::copy(golden(one), scratch / "a=b@2");
-  CHECK(relative_difference(logits(scratch, golden(base), {scratch / "a=b@2"}), once) == 0);
+  CHECK(relative_difference(adapted_logits(scratch, golden(base), {scratch / "a=b@2"}), once) == 0);
 }
 
 TEST_CASE("several adapters: chat chooses among them") {

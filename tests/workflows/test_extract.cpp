@@ -1,10 +1,8 @@
 // graft extract: adapters out of models that `graft train --method full` made.
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "graft/io/safetensors.h"
 #include "graft/tests/workflows/workflow.h"
 
 using namespace graft;
@@ -28,15 +26,6 @@ Arguments extract(const char* base, const fs::path& tuned, const fs::path& out,
   return joined({"extract", "--base", golden(base), "--tuned", tuned, "--out", out}, more);
 }
 
-Tensor logits(const TemporaryFolder& scratch, const fs::path& model, const Arguments& more = {}) {
-  std::ofstream(scratch / "ids.jsonl") << "{\"input_ids\": [7, 50, 5, 12, 33, 9]}\n";
-  check_exit(run_graft(joined({"logits", "--model", model, "--data", scratch / "ids.jsonl", "--out",
-                               scratch / "logits.safetensors"},
-                              more)),
-             0);
-  return io::SafetensorsFile(scratch / "logits.safetensors", io::Access::read).load("logits.0");
-}
-
 double loss(const fs::path& model, const Arguments& more = {}) {
   return json_of(run_graft(
       joined({"eval", "--model", model, "--data", golden(data_file), "--json"}, more)))["loss"];
@@ -58,9 +47,10 @@ TEST_CASE("extract: at full rank model and adapter have the logits of the tuned 
     CHECK(found["modules"].size() == 14);
     CHECK(found["others"][0]["saved"] == true);
     CHECK(snapshot(out).size() == 3);
-    const Tensor expected = logits(scratch, tuned);
-    CHECK(relative_difference(logits(scratch, golden(base), {"--adapter", out}), expected) < 2e-5);
-    CHECK(relative_difference(logits(scratch, golden(base)), expected) > 1e-2);
+    const Tensor expected = command_logits(scratch, tuned);
+    CHECK(relative_difference(command_logits(scratch, golden(base), {"--adapter", out}), expected) <
+          2e-5);
+    CHECK(relative_difference(command_logits(scratch, golden(base)), expected) > 1e-2);
   }
 }
 

@@ -1,7 +1,6 @@
 // LoftQ, and merging on a base in 4 bits, through the command.
 
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "graft/io/safetensors.h"
@@ -19,15 +18,6 @@ namespace {
 const char* const dense = "qlora/dense";
 const char* const nf4 = "qlora/nf4";
 const char* const adapter = "qlora/final";
-
-Tensor logits(const TemporaryFolder& scratch, const fs::path& model, const Arguments& more = {}) {
-  std::ofstream(scratch / "ids.jsonl") << "{\"input_ids\": [7, 50, 5, 12, 33, 9]}\n";
-  check_exit(run_graft(joined({"logits", "--model", model, "--data", scratch / "ids.jsonl", "--out",
-                               scratch / "logits.safetensors"},
-                              more)),
-             0);
-  return io::SafetensorsFile(scratch / "logits.safetensors", io::Access::read).load("logits.0");
-}
 
 Arguments merge(const fs::path& out, const Arguments& more) {
   return joined({"merge", "--adapter", golden(adapter), "--out", out, "--verify"}, more);
@@ -76,9 +66,9 @@ void check_refused(const Arguments& arguments, const std::string& part) {
 
 TEST_CASE("train: LoftQ begins nearer to the model than 4 bits alone, and nearer still in turns") {
   const TemporaryFolder scratch;
-  const Tensor whole = logits(scratch, golden(dense));
+  const Tensor whole = command_logits(scratch, golden(dense));
   const double before =
-      relative_difference(logits(scratch, golden(dense), {"--quant", "nf4"}), whole);
+      relative_difference(command_logits(scratch, golden(dense), {"--quant", "nf4"}), whole);
   // A learning rate of 0 leaves the start as it is.
   const Arguments as_it_starts = {"--learning-rate", "0"};
   const CommandResult once = run_graft(loftq_run(scratch / "once", as_it_starts));
@@ -88,9 +78,9 @@ TEST_CASE("train: LoftQ begins nearer to the model than 4 bits alone, and nearer
   check_contains(once.out, "--quant nf4 --adapter");
   const Arguments with_once = {"--model", golden(dense), "--quant",
                                "nf4",     "--adapter",   scratch / "once"};
-  CHECK(relative_difference(
-            logits(scratch, golden(dense), {"--quant", "nf4", "--adapter", scratch / "once"}),
-            whole) < before);
+  CHECK(relative_difference(command_logits(scratch, golden(dense),
+                                           {"--quant", "nf4", "--adapter", scratch / "once"}),
+                            whole) < before);
   CHECK(!fs::exists(scratch / "once" / "base"));
 
   const fs::path turns = scratch / "turns";
@@ -135,11 +125,11 @@ TEST_CASE("train: LoftQ needs weights that are put in 4 bits now") {
 
 TEST_CASE("merge: on a base in 4 bits the result is what base and adapter compute") {
   const TemporaryFolder scratch;
-  const Tensor apart = logits(scratch, golden(nf4), {"--adapter", golden(adapter)});
+  const Tensor apart = command_logits(scratch, golden(nf4), {"--adapter", golden(adapter)});
   const fs::path out = scratch / "out";
   const auto json =
       json_of(run_graft(merge(out, {"--model", golden(nf4), "--dtype", "f32", "--json"})));
-  CHECK(relative_difference(logits(scratch, out), apart) < 1e-5);
+  CHECK(relative_difference(command_logits(scratch, out), apart) < 1e-5);
   CHECK(!is_in_4_bits(out));
   CHECK(!nlohmann::json::parse(content_of(out / "config.json")).contains("quantization_config"));
   CHECK(json["layers"].size() == 14);
@@ -149,9 +139,10 @@ TEST_CASE("merge: on a base in 4 bits the result is what base and adapter comput
   const fs::path again = scratch / "again";
   check_exit(
       run_graft(merge(again, {"--model", golden(dense), "--quant", "nf4", "--dtype", "f32"})), 0);
-  CHECK(relative_difference(logits(scratch, again),
-                            logits(scratch, golden(dense),
-                                   {"--quant", "nf4", "--adapter", golden(adapter)})) < 1e-5);
+  CHECK(relative_difference(command_logits(scratch, again),
+                            command_logits(scratch, golden(dense),
+                                           {"--quant", "nf4", "--adapter", golden(adapter)})) <
+        1e-5);
 }
 
 TEST_CASE("merge: --requantize writes 4 bits, --original takes the weights as they were") {
@@ -171,8 +162,9 @@ TEST_CASE("merge: --requantize writes 4 bits, --original takes the weights as th
   const auto on_original = json_of(run_graft(merge(scratch / "original", original)));
   CHECK(!is_in_4_bits(scratch / "original"));
   CHECK(error(on_original) < 0x1p-8);  // bf16
-  CHECK(relative_difference(logits(scratch, scratch / "original"),
-                            logits(scratch, golden(dense), {"--adapter", golden(adapter)})) < 2e-2);
+  CHECK(relative_difference(
+            command_logits(scratch, scratch / "original"),
+            command_logits(scratch, golden(dense), {"--adapter", golden(adapter)})) < 2e-2);
   // Each rounding is a good part of the logits of a model of noise.
   const auto both = json_of(run_graft(
       merge(scratch / "both", joined(original, {"--requantize", "--verify-limit", "1"}))));

@@ -1,7 +1,10 @@
 #include "graft/tests/workflows/workflow.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "graft/io/safetensors.h"
 
 namespace graft::test {
 
@@ -57,6 +60,16 @@ std::vector<nlohmann::json> steps_of(const std::filesystem::path& out) {
 void check_exit(const CommandResult& result, int expected) {
   CHECK_MESSAGE(result.exit_code == expected, "exit code ", result.exit_code, ", expected ",
                 expected, "; stderr:\n", result.err);
+}
+
+Tensor command_logits(const TemporaryFolder& scratch, const std::filesystem::path& model,
+                      const Arguments& more) {
+  std::ofstream(scratch / "ids.jsonl") << "{\"input_ids\": [7, 50, 5, 12, 33, 9]}\n";
+  check_exit(run_graft(joined({"logits", "--model", model, "--data", scratch / "ids.jsonl", "--out",
+                               scratch / "logits.safetensors"},
+                              more)),
+             0);
+  return io::SafetensorsFile(scratch / "logits.safetensors", io::Access::read).load("logits.0");
 }
 
 nlohmann::json json_of(const CommandResult& result) {

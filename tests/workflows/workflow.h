@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "graft/tensor/tensor.h"
 #include "graft/tests/support/command.h"
 
 namespace graft::test {
@@ -26,6 +27,10 @@ std::vector<nlohmann::json> steps_of(const std::filesystem::path& out);
 
 /// Fails the test, showing stderr, where the command ended with another exit code.
 void check_exit(const CommandResult& result, int expected);
+
+/// The logits (T,V) of six ids as `graft logits` writes them, with more flags.
+Tensor command_logits(const TemporaryFolder& scratch, const std::filesystem::path& model,
+                      const Arguments& more = {});
 
 /// stdout as one JSON object.
 nlohmann::json json_of(const CommandResult& result);
