@@ -5,6 +5,7 @@
 #include "benchmark/benchmark.h"
 
 #include "graft/bench/peak.h"
+#include "graft/tensor/isa.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/random.h"
 
@@ -27,7 +28,7 @@ double seconds_of(const std::function<void()>& body) {
 
 /// FLOP/s of one of the loops of peak.h on all threads.
 double peak_flops(bool in_bf16) {
-  const bool pairs = in_bf16 && bf16_loop_flops(1) > 0;
+  const bool pairs = in_bf16 && preferred_isa() == "avx512-bf16" && bf16_loop_flops(1) > 0;
   const double took = seconds_of([pairs] {
     parallel_for(thread_count(), 1, [pairs](int64_t, int64_t) {
       benchmark::DoNotOptimize(pairs ? bf16_loop(peak_rounds) : fma_loop(peak_rounds));

@@ -24,7 +24,7 @@ Tensor numbers(const Shape& shape, uint64_t stream, DType dtype = DType::f32);
 struct Work {
   double flops = 0;
   int64_t bytes = 0;
-  bool in_bf16 = false;  ///< multiplied by the processor's products of bf16, if it has them
+  bool in_bf16 = false;  ///< multiplied by products of bf16 where kernels use them
 };
 
 /// Runs the body as often as the state wants and sets its counters: GFLOP/s and their share of the

@@ -11,6 +11,7 @@
 #include "graft/cli/self_check.h"
 #include "graft/cli/terminal.h"
 #include "graft/cli/version.h"
+#include "graft/tensor/isa.h"
 #include "graft/tensor/parallel.h"
 #include "graft/tensor/plugin.h"
 #include "graft/tensor/slot.h"
@@ -20,6 +21,7 @@ namespace {
 
 struct Findings {
   Machine machine = this_machine();
+  std::string isa;
   int64_t cpu_kernels = 0;
   int64_t cuda_kernels = 0;
   double gflops = 0;
@@ -55,6 +57,7 @@ void print(const Findings& findings) {
   panel.row("system", machine.system);
   panel.row("cpu", machine.cpu);
   panel.row("features", machine.features.empty() ? "none known" : joined(machine.features));
+  panel.row("kernels", findings.isa + " of " + joined(available_isas()));
   panel.row("threads",
             std::to_string(thread_count()) + " of " + counted(machine.processors, "processor"));
   panel.row("memory",
@@ -78,6 +81,7 @@ io::Json to_json(const Findings& findings) {
   json["system"] = machine.system;
   json["cpu"] = machine.cpu;
   json["features"] = machine.features;
+  json["isa"] = findings.isa;
   json["threads"] = thread_count();
   json["processors"] = machine.processors;
   json["memory_bytes"] = machine.memory;
@@ -109,6 +113,7 @@ ExitCode run_doctor(Arguments arguments) {
   for (const std::string& plugin : plugins)
     load_plugin(plugin);
   Findings findings;
+  findings.isa = isa == "auto" ? preferred_isa() : isa;
   findings.cpu_kernels = count_kernels(DeviceKind::cpu);
   findings.cuda_kernels = count_kernels(DeviceKind::cuda);
   findings.gflops = matmul_gflops();

@@ -45,6 +45,12 @@ std::vector<std::string> available_isas() {
   return names;
 }
 
+std::string preferred_isa() {
+  std::string name;
+  cpu_kernels::for_each_isa([&name]<Isa isa>() { name = isa_name(isa); });
+  return name;
+}
+
 void limit_isa(std::string_view name) {
   const std::vector<std::string> names = available_isas();
   const auto last = std::ranges::find(names, name);

@@ -14,7 +14,6 @@ namespace {
 
 using cpu_kernels::Compute;
 using cpu_kernels::contiguous;
-using cpu_kernels::cpu_has;
 using cpu_kernels::Isa;
 using cpu_kernels::PanelMatrix;
 using cpu_kernels::tile_kernels;
@@ -134,22 +133,14 @@ KernelStatus linear_backward(const QuantizedLinearBackwardArgs& args) {
   return KernelStatus::done;
 }
 
-template <Isa isa>
-void register_with(Registry& registry) {
-  if (!cpu_has(isa))
-    return;
-  const char* name = tile_kernels(isa).name;
-  registry.add<linear<isa>>(quantized_linear_slot, DeviceKind::cpu, name);
-  registry.add<linear_backward<isa>>(quantized_linear_backward_slot, DeviceKind::cpu, name);
-}
-
 }  // namespace
 
 void register_linear(Registry& registry) {
-  register_with<Isa::portable>(registry);
-  register_with<Isa::avx2>(registry);
-  register_with<Isa::avx512>(registry);
-  register_with<Isa::avx512_bf16>(registry);
+  cpu_kernels::for_each_isa([&registry]<Isa isa>() {
+    const char* name = cpu_kernels::isa_name(isa);
+    registry.add<linear<isa>>(quantized_linear_slot, DeviceKind::cpu, name);
+    registry.add<linear_backward<isa>>(quantized_linear_backward_slot, DeviceKind::cpu, name);
+  });
 }
 
 }  // namespace graft::quant

@@ -17,6 +17,28 @@ enum class Isa {
 
 bool cpu_has(Isa isa);
 
+/// False where this processor multiplies bf16 more slowly than f32: Intel's do one vdpbf16ps in two
+/// cycles but two vfmadd in one (bench-kernels shows both loops), and leave bf16 to AMX.
+bool bf16_products_pay();
+
+/// Calls visit.operator()<isa>() for each set this processor has: the one whose kernels are to be
+/// asked first comes last.
+template <class Visit>
+void for_each_isa(const Visit& visit) {
+  const auto visit_if_there = [&visit]<Isa isa>() {
+    if (cpu_has(isa))
+      visit.template operator()<isa>();
+  };
+  const bool bf16_is_last = bf16_products_pay();
+  if (!bf16_is_last)
+    visit_if_there.template operator()<Isa::avx512_bf16>();
+  visit_if_there.template operator()<Isa::portable>();
+  visit_if_there.template operator()<Isa::avx2>();
+  visit_if_there.template operator()<Isa::avx512>();
+  if (bf16_is_last)
+    visit_if_there.template operator()<Isa::avx512_bf16>();
+}
+
 /// "avx512-bf16": what kernels of a set are registered as.
 const char* isa_name(Isa isa);
 

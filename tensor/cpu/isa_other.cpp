@@ -7,6 +7,10 @@ bool cpu_has(Isa isa) {
   return isa == Isa::portable;
 }
 
+bool bf16_products_pay() {
+  return false;
+}
+
 const char* isa_name(Isa) {
   return portable_tiles.name;
 }

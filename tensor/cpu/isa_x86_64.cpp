@@ -18,6 +18,10 @@ bool cpu_has(Isa isa) {
   return false;
 }
 
+bool bf16_products_pay() {
+  return cpu_has(Isa::avx512_bf16) && !__builtin_cpu_is("intel");
+}
+
 const char* isa_name(Isa isa) {
   return tile_kernels(isa).name;
 }

@@ -38,22 +38,14 @@ KernelStatus packed_linear_backward(const PackedLinearBackwardArgs& args) {
   return KernelStatus::done;
 }
 
-template <Isa isa>
-void register_with(Registry& registry) {
-  if (!cpu_has(isa))
-    return;
-  const char* name = tile_kernels(isa).name;
-  registry.add<packed_linear<isa>>(packed_linear_slot, DeviceKind::cpu, name);
-  registry.add<packed_linear_backward<isa>>(packed_linear_backward_slot, DeviceKind::cpu, name);
-}
-
 }  // namespace
 
 void register_packed_linear(Registry& registry) {
-  register_with<Isa::portable>(registry);
-  register_with<Isa::avx2>(registry);
-  register_with<Isa::avx512>(registry);
-  register_with<Isa::avx512_bf16>(registry);
+  for_each_isa([&registry]<Isa isa>() {
+    const char* name = isa_name(isa);
+    registry.add<packed_linear<isa>>(packed_linear_slot, DeviceKind::cpu, name);
+    registry.add<packed_linear_backward<isa>>(packed_linear_backward_slot, DeviceKind::cpu, name);
+  });
 }
 
 }  // namespace graft::cpu_kernels
