@@ -17,6 +17,7 @@ struct Operand {
   explicit operator bool() const { return view.data != nullptr; }
   int64_t row_stride() const { return view.strides[transposed ? 1 : 0]; }
   int64_t col_stride() const { return view.strides[transposed ? 0 : 1]; }
+  int64_t rows() const { return view.sizes[transposed ? 1 : 0]; }
   int64_t cols() const { return view.sizes[transposed ? 0 : 1]; }
 };
 

@@ -37,10 +37,16 @@ template <int rows>
   }
 }
 
-template <class Element, int rows>
-[[gnu::noinline]] void forward_tile(int64_t depth, const typename Element::Number* x,
-                                    const typename Element::Number* w, float* c, int64_t ldc,
-                                    bool accumulate) {
+/// A stride that is known when a tile is compiled.
+template <int64_t n>
+struct Fixed {
+  [[gnu::always_inline]] constexpr operator int64_t() const { return n; }
+};
+
+template <class Element, int rows, class XStride, class WStride>
+[[gnu::noinline]] void forward_tile(int64_t depth, const typename Element::Number* x, XStride ldx,
+                                    const typename Element::Number* w, WStride ldw, float* c,
+                                    int64_t ldc, bool accumulate) {
   Simd::Float sums[rows][tile_vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
@@ -50,11 +56,11 @@ template <class Element, int rows>
     for (int v = 0; v < tile_vectors; ++v)
       sums[i][v] = Simd::zero();
   }
-  for (int64_t k = 0; k < depth; ++k, x += rows, w += panel_width) {
+  for (int64_t k = 0; k < depth; ++k, x += ldx, w += ldw) {
     typename Element::Vector weights[tile_vectors];
-    __builtin_prefetch(w + 8 * panel_width);
-    __builtin_prefetch(w + 8 * panel_width + 16);
-    __builtin_prefetch(x + 16 * rows);
+    __builtin_prefetch(w + 8 * ldw);
+    __builtin_prefetch(w + 8 * ldw + 16);
+    __builtin_prefetch(x + 16 * ldx);
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v)
       weights[v] = Element::load(w + v * Simd::lanes);
@@ -77,7 +83,20 @@ void forward(int count, int64_t depth, const typename Element::Number* x,
     if (count != rows)
       return forward<Element, rows + 1>(count, depth, x, w, c, ldc, accumulate);
     for (int column = 0; column < panel_width; column += tile_width)
-      forward_tile<Element, rows>(depth, x, w + column, c + column, ldc, accumulate);
+      forward_tile<Element, rows>(depth, x, Fixed<rows>(), w + column, Fixed<panel_width>(),
+                                  c + column, ldc, accumulate);
+  }
+}
+
+/// See TileKernels::outer.
+template <int rows = 1>
+void outer(int count, int64_t depth, const float* x, int64_t ldx, const float* w, int64_t ldw,
+           float* c, int64_t ldc, bool accumulate) {
+  if constexpr (rows <= Simd::tile_rows) {
+    if (count != rows)
+      return outer<rows + 1>(count, depth, x, ldx, w, ldw, c, ldc, accumulate);
+    for (int column = 0; column < panel_width; column += tile_width)
+      forward_tile<Floats, rows>(depth, x, ldx, w + column, ldw, c + column, ldc, accumulate);
   }
 }
 

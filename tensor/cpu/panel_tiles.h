@@ -32,8 +32,12 @@ struct TileKernels {
   /// `rows` above.
   void (*forward)(int rows, int64_t depth, const float* x, const float* w, float* c, int64_t ldc,
                   bool accumulate);
-  /// The same with pairs of bf16 along k: x (depth, rows, 2), w (depth, 32, 2). nullptr where the
-  /// instruction set has no such product.
+  /// c (rows, 32) = or += Σ over depth of x[d ldx + row] · w[d ldw + column]: the same product,
+  /// where rows of x and w are parts of longer ones.
+  void (*outer)(int rows, int64_t depth, const float* x, int64_t ldx, const float* w, int64_t ldw,
+                float* c, int64_t ldc, bool accumulate);
+  /// As forward, with pairs of bf16 along k: x (depth, rows, 2), w (depth, 32, 2). nullptr where
+  /// the instruction set has no such product.
   void (*forward_pairs)(int rows, int64_t depth, const uint32_t* x, const uint32_t* w, float* c,
                         int64_t ldc, bool accumulate);
   /// c (columns, 32), row-major, = or += Σ over panels w[panel] (columns, 32) · dy (panel, 32, 32).

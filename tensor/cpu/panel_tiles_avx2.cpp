@@ -8,6 +8,7 @@ extern const TileKernels avx2_tiles;
 const TileKernels avx2_tiles{.name = "avx2",
                              .rows = Simd::tile_rows,
                              .forward = forward<Floats>,
+                             .outer = outer,
                              .forward_pairs = nullptr,
                              .backward = backward<Floats>,
                              .backward_pairs = nullptr,

@@ -8,6 +8,7 @@ extern const TileKernels avx512_tiles;
 const TileKernels avx512_tiles{.name = "avx512",
                                .rows = Simd::tile_rows,
                                .forward = forward<Floats>,
+                               .outer = outer,
                                .forward_pairs = nullptr,
                                .backward = backward<Floats>,
                                .backward_pairs = nullptr,

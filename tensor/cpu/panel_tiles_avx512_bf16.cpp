@@ -37,6 +37,7 @@ extern const TileKernels avx512_bf16_tiles;
 const TileKernels avx512_bf16_tiles{.name = "avx512-bf16",
                                     .rows = Simd::tile_rows,
                                     .forward = forward<Floats>,
+                                    .outer = outer,
                                     .forward_pairs = forward<Pairs>,
                                     .backward = backward<Floats>,
                                     .backward_pairs = backward<Pairs>,

@@ -8,6 +8,7 @@ extern const TileKernels portable_tiles;
 const TileKernels portable_tiles{.name = "portable",
                                  .rows = Simd::tile_rows,
                                  .forward = forward<Floats>,
+                                 .outer = outer,
                                  .forward_pairs = nullptr,
                                  .backward = backward<Floats>,
                                  .backward_pairs = nullptr,

@@ -1,5 +1,6 @@
-// Products that leave few columns, as those of activations with an adapter's factors do: the
-// general product would spend more time on arranging the activations than on multiplying them.
+// Products with few columns or rows, as those of activations with an adapter's factors and the
+// gradients of these are: the general product would spend more time on arranging the activations
+// than on multiplying them.
 #include <algorithm>
 #include <vector>
 
@@ -7,6 +8,7 @@
 #include "graft/tensor/cpu/families.h"
 #include "graft/tensor/cpu/isa.h"
 #include "graft/tensor/cpu/operand.h"
+#include "graft/tensor/cpu/panel_packing.h"
 #include "graft/tensor/cpu/panel_tiles.h"
 #include "graft/tensor/matmul.h"
 #include "graft/tensor/parallel.h"
@@ -14,13 +16,20 @@
 namespace graft::cpu_kernels {
 namespace {
 
-/// Columns of a result that is thin.
+/// Columns or rows of a result that is thin.
 constexpr int64_t widest = 128;
 /// Products of an inner dimension below this are the general kernel's.
 constexpr int64_t shallowest = 64;
 
 /// Rows of a block of dot products.
 constexpr int64_t block_rows = 64;
+
+/// Rows that are summed at a time, so that they are still in the first cache when the next rows of
+/// the result read them, and columns of one work item. Fixed, as results must not depend on the
+/// number of threads.
+constexpr int64_t summed_rows = 64;
+constexpr int64_t group_columns = 3 * panel_width;
+
 /// The transpose of b (K,N) as floats, row-major: in place where it lies so, else in `scratch`.
 Block<float> transposed(const TensorView& b, Tensor* scratch) {
   if (b.dtype == DType::f32 && b.strides[0] == 1)
@@ -67,6 +76,80 @@ void multiply_rows(const TileKernels& kernels, const MatmulArgs& args) {
   });
 }
 
+/// Rows of the columns of a matrix as floats, their number a multiple of a panel's width: in place
+/// where they are that, else converted, with zeros behind the last column.
+class WideBlock {
+ public:
+  WideBlock(const Operand& matrix, Range rows, Range columns) {
+    const int64_t width = parts(columns.size(), panel_width) * panel_width;
+    if (matrix.view.dtype == DType::f32 && width == columns.size()) {
+      stride_ = matrix.row_stride();
+      data_ = matrix.view.as<float>() + rows.begin * stride_ + columns.begin;
+      return;
+    }
+    scratch_ = Tensor::empty({rows.size(), width});
+    stride_ = width;
+    float* out = scratch_.data<float>();
+    data_ = out;
+    visit_float(matrix.view.dtype, [&]<class T>() {
+      for (int64_t i = rows.begin; i < rows.end; ++i, out += width) {
+        const T* row = matrix.view.as<T>() + i * matrix.row_stride() + columns.begin;
+        for (int64_t j = 0; j < columns.size(); ++j)
+          out[j] = convert<float>(row[j]);
+        std::fill(out + columns.size(), out + width, 0.0F);
+      }
+      return KernelStatus::done;
+    });
+  }
+  const float* data() const { return data_; }
+  int64_t stride() const { return stride_; }
+
+ private:
+  Tensor scratch_;
+  const float* data_ = nullptr;
+  int64_t stride_ = 0;
+};
+
+/// c (R,K), or its transpose, = alpha · the transpose of thin (M,R) · wide (M,K), both row by row,
+/// thin in f32.
+void sum_rows(const TileKernels& kernels, const Operand& thin, const Operand& wide, double alpha,
+              const Operand& c) {
+  const int64_t rank = thin.cols();
+  const int64_t columns = wide.cols();
+  const Cut row_blocks = cut(thin.rows(), summed_rows);
+  const Cut tiles = cut(rank, kernels.rows);
+  const auto sum_group = [&](Range group) {
+    Tensor sums = Tensor::empty({rank, group_columns});
+    for (int64_t block = 0; block < row_blocks.count; ++block) {
+      const Range rows = row_blocks[block];
+      const WideBlock w(wide, rows, group);
+      const float* x = thin.view.as<float>() + rows.begin * thin.row_stride();
+      for (int64_t column = 0; column < group.size(); column += panel_width) {
+        for (int64_t t = 0; t < tiles.count; ++t) {
+          const Range tile = tiles[t];
+          kernels.outer(static_cast<int>(tile.size()), rows.size(), x + tile.begin,
+                        thin.row_stride(), w.data() + column, w.stride(),
+                        sums.data<float>() + tile.begin * group_columns + column, group_columns,
+                        block > 0);
+        }
+      }
+    }
+    visit_float(c.view.dtype, [&]<class T>() {
+      for (int64_t r = 0; r < rank; ++r) {
+        T* out = c.view.as<T>() + r * c.row_stride() + group.begin * c.col_stride();
+        const float* sum = sums.data<float>() + r * group_columns;
+        for (int64_t j = 0; j < group.size(); ++j)
+          out[j * c.col_stride()] = convert<T>(static_cast<float>(alpha) * sum[j]);
+      }
+      return KernelStatus::done;
+    });
+  };
+  parallel_for(parts(columns, group_columns), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      sum_group({i * group_columns, std::min(columns, (i + 1) * group_columns)});
+  });
+}
+
 bool computed_in_f32(const TensorView& x) {
   return is_floating(x.dtype) && x.dtype != DType::f64;
 }
@@ -74,10 +157,22 @@ bool computed_in_f32(const TensorView& x) {
 template <Isa isa>
 KernelStatus thin_matmul(const MatmulArgs& args) {
   if (args.accumulate || !contiguous(args.c) || !computed_in_f32(args.a) ||
-      !computed_in_f32(args.b) || !computed_in_f32(args.c) || args.b.sizes[0] < shallowest ||
-      args.a.strides[1] != 1 || args.c.sizes[1] > widest)
+      !computed_in_f32(args.b) || !computed_in_f32(args.c) || args.b.sizes[0] < shallowest)
     return KernelStatus::unsupported;
-  multiply_rows(tile_kernels(isa), args);
+  const TileKernels& kernels = tile_kernels(isa);
+  if (args.a.strides[1] == 1 && args.c.sizes[1] <= widest) {
+    multiply_rows(kernels, args);
+    return KernelStatus::done;
+  }
+  if (args.a.strides[0] != 1 || args.b.strides[1] != 1)
+    return KernelStatus::unsupported;
+  const Operand a{args.a, true};
+  if (args.c.sizes[0] <= widest && args.a.dtype == DType::f32)
+    sum_rows(kernels, a, {args.b}, args.alpha, {args.c});
+  else if (args.c.sizes[1] <= widest && args.b.dtype == DType::f32)
+    sum_rows(kernels, {args.b}, a, args.alpha, {args.c, true});
+  else
+    return KernelStatus::unsupported;
   return KernelStatus::done;
 }
 

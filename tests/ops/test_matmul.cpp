@@ -132,7 +132,27 @@ TEST_CASE("linear_backward: dx = dy w + g a") {
 TEST_CASE("matmul: the bits do not depend on the number of threads") {
   const Tensor a = random_tensor({700, 100}, 1);
   const Tensor b = random_tensor({100, 500}, 2);
-  test::check_threads_agree([&] { return std::vector<Tensor>{ops::matmul(a, b)}; });
+  const Tensor thin = random_tensor({700, 20}, 3);
+  test::check_threads_agree([&] {
+    return std::vector<Tensor>{ops::matmul(a, b), ops::matmul(thin.transpose(0, 1), a)};
+  });
+}
+
+TEST_CASE("matmul: gradients of a factor, of activations in any dtype") {
+  // The gradients of B and A of an adapter of rank 20: more rows than one tile has, columns that
+  // fill no panel, rows that fill no block.
+  const Tensor g = random_tensor({333, 20}, 1);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    CAPTURE(dtype);
+    const Tensor x = random_tensor({333, 230}, 2, dtype);
+    const Tensor expected = reference(g.transpose(0, 1), x, 0.5);
+    test::for_each_kernel(matmul_slot, [&] {
+      const Tensor by_row = ops::matmul(g.transpose(0, 1), x, 0.5, DType::f32);
+      CHECK(test::relative_difference(by_row, expected) < tolerance(DType::f32));
+      const Tensor by_column = ops::matmul(x.transpose(0, 1), g, 0.5, DType::f32);
+      CHECK(test::relative_difference(by_column.transpose(0, 1), expected) < tolerance(DType::f32));
+    });
+  }
 }
 
 TEST_CASE("matmul: an empty inner dimension gives zeros, empty results are fine") {
