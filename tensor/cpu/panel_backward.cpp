@@ -9,13 +9,12 @@
 namespace graft::cpu_kernels {
 namespace {
 
-// A block of dy, rows x panels, the columns of w that meet it and the sums of a group should stay
-// in a second-level cache of a megabyte. Fixed, as in the forward product.
+// The columns of w that one work item multiplies, as far as the panels of a block reach, stay in a
+// second-level cache, and so does a tile of dy, 32 rows of it, while all of these columns meet it.
+// Fixed, as in the forward product.
 constexpr int64_t block_rows = 352;
 constexpr int64_t block_panels = 12;
-/// Columns of w whose tiles are fetched together, and those of one work item.
-constexpr int64_t chunk_columns = 48;
-constexpr int64_t group_columns = 2 * chunk_columns;
+constexpr int64_t group_columns = 96;
 static_assert(group_columns % panel_width == 0);
 
 /// The tiles of some columns of consecutive panels.
@@ -23,12 +22,12 @@ template <class Number>
 class Tiles {
  public:
   explicit Tiles(const PanelMatrix& w)
-      : w_(w), buffer_(Tensor::empty({block_panels * chunk_columns * panel_width})) {}
+      : w_(w), buffer_(Tensor::empty({block_panels * group_columns * panel_width})) {}
 
   void fetch(Range panels, Range columns) {
     for (int64_t i = 0; i < panels.size(); ++i) {
       Number* buffer =
-          reinterpret_cast<Number*>(buffer_.data<float>()) + i * chunk_columns * row_words;
+          reinterpret_cast<Number*>(buffer_.data<float>()) + i * group_columns * row_words;
       tiles_[static_cast<size_t>(i)] = tile(panels.begin + i, columns, buffer);
     }
   }
@@ -91,21 +90,18 @@ void backward(const PanelMatrix& w, const LinearBackwardArgs& args) {
     const auto sums_of = [&](int64_t tile, int64_t column) {
       return sums.data<float>() + (tile * group_columns + column) * panel_width;
     };
+    const Cut column_tiles = cut(columns.size(), kernels.rows);
     Tiles<Number> tiles(w);
     for (int64_t p = 0; p < panel_blocks.count; ++p) {
       const Range panel_block = panel_blocks[p];
       const auto packed = dy.columns(block, p);
-      for (int64_t k = columns.begin; k < columns.end; k += chunk_columns) {
-        const Range chunk{k, std::min(columns.end, k + chunk_columns)};
-        tiles.fetch(panel_block, chunk);
-        const Cut column_tiles = cut(chunk.size(), kernels.rows);
+      tiles.fetch(panel_block, columns);
+      for (int64_t t = 0; t < row_tiles; ++t) {
+        const Number* dy_tile = packed.tile({t * panel_width, (t + 1) * panel_width});
         for (int64_t c = 0; c < column_tiles.count; ++c) {
           const Range tile = column_tiles[c];
-          const auto w_rows = tiles.rows(tile.begin);
-          for (int64_t t = 0; t < row_tiles; ++t)
-            tile_kernel(static_cast<int>(tile.size()), panel_block.size(), w_rows.data(),
-                        packed.tile({t * panel_width, (t + 1) * panel_width}),
-                        sums_of(t, k - columns.begin + tile.begin), p > 0);
+          tile_kernel(static_cast<int>(tile.size()), panel_block.size(),
+                      tiles.rows(tile.begin).data(), dy_tile, sums_of(t, tile.begin), p > 0);
         }
       }
     }

@@ -37,6 +37,20 @@ template <int rows>
   }
 }
 
+/// Rows of a streamed operand between what is multiplied and what is fetched: into the first cache,
+/// and, as its first reader finds it far away, into the second.
+constexpr int64_t near_rows = 8;
+constexpr int64_t far_rows = 48;
+
+template <class Number, class Stride>
+[[gnu::always_inline]] inline void fetch_ahead(const Number* row, Stride stride) {
+  // Of the two cache lines that 32 words may begin and end in.
+  __builtin_prefetch(row + near_rows * stride);
+  __builtin_prefetch(row + near_rows * stride + panel_width / 2);
+  __builtin_prefetch(row + far_rows * stride, 0, 2);
+  __builtin_prefetch(row + far_rows * stride + panel_width / 2, 0, 2);
+}
+
 /// A stride that is known when a tile is compiled.
 template <int64_t n>
 struct Fixed {
@@ -58,9 +72,8 @@ template <class Element, int rows, class XStride, class WStride>
   }
   for (int64_t k = 0; k < depth; ++k, x += ldx, w += ldw) {
     typename Element::Vector weights[tile_vectors];
-    __builtin_prefetch(w + 8 * ldw);
-    __builtin_prefetch(w + 8 * ldw + 16);
-    __builtin_prefetch(x + 16 * ldx);
+    fetch_ahead(w, ldw);
+    __builtin_prefetch(x + 2 * near_rows * ldx);
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v)
       weights[v] = Element::load(w + v * Simd::lanes);
@@ -117,10 +130,11 @@ template <class Element, int columns>
   }
   for (int64_t panel = 0; panel < panels; ++panel) {
     const typename Element::Number* row = w[panel];
+    const typename Element::Number* next = w[panel + 1 < panels ? panel + 1 : panel];
     for (int64_t n = 0; n < panel_steps<Element>; ++n, dy += panel_width) {
       typename Element::Vector gradients[tile_vectors];
-      __builtin_prefetch(dy + 8 * panel_width);
-      __builtin_prefetch(dy + 8 * panel_width + 16);
+      __builtin_prefetch(next + 16 * n);  // a cache line of the rows that follow
+      fetch_ahead(dy, Fixed<panel_width>());
 #pragma GCC unroll 2
       for (int v = 0; v < tile_vectors; ++v)
         gradients[v] = Element::load(dy + v * Simd::lanes);
