@@ -221,9 +221,11 @@ void transpose_words(const float* x, int64_t stride, int rows, int64_t columns, 
       const int used = width - first < lanes ? width - first : lanes;
       Simd::Float block[lanes];
 #pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i)
+      for (int i = 0; i < lanes; ++i) {
+        __builtin_prefetch(x + (first + i + width) * stride + k);  // of the next tile
         block[i] =
             first + i < rows ? Simd::load_first(x + (first + i) * stride + k, count) : Simd::zero();
+      }
       Simd::transpose(block);
       float* to = out + k * width + first;
       for (int i = 0; i < count; ++i, to += width) {
