@@ -18,6 +18,11 @@ const float* widened(const PanelMatrix& w, int64_t panel, int64_t k, int64_t dep
   return buffer;
 }
 
+void few_rows_of_pairs(const PanelMatrix& w, int64_t panel, int rows, const float* x, float* c,
+                       int64_t ldc) {
+  w.kernels->few_pairs(rows, w.depth / 2, x, pairs_in_place(w, panel, 0, w.depth, nullptr), c, ldc);
+}
+
 const uint32_t* turned(const PanelMatrix& w, int64_t panel, int64_t k, int64_t depth,
                        uint32_t* buffer) {
   w.kernels->turn(pairs_in_place(w, panel, k, depth, nullptr), depth / 2, buffer);
@@ -38,7 +43,8 @@ PanelMatrix dense_panels(const TileKernels& kernels, const TensorView& panels, i
           .data = panels.data,
           .floats = is_f32 ? floats_in_place : widened,
           .pairs_along_k = is_f32 ? nullptr : pairs_in_place,
-          .pairs_along_n = is_f32 ? nullptr : turned};
+          .pairs_along_n = is_f32 ? nullptr : turned,
+          .few_rows = is_f32 ? nullptr : few_rows_of_pairs};
 }
 
 }  // namespace graft::cpu_kernels

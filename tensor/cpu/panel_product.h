@@ -36,11 +36,6 @@ struct PanelMatrix {
                    int64_t ldc) = nullptr;
 };
 
-/// Rows of x up to which decoding a tile costs more than decoding in registers once for each four
-/// rows.
-inline constexpr int64_t few_rows_limit = 8;
-inline constexpr int few_rows_tile = 4;
-
 /// True for the dtypes that products with panels take: x and y f32, bf16 or f16, factors of a
 /// low-rank term f32.
 inline bool panel_dtypes(const TensorView& x, const TensorView& y, const TensorView& u,

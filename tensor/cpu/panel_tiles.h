@@ -23,6 +23,11 @@ inline constexpr int max_tile_rows = 14;
 /// Most columns of a tile of dot products.
 inline constexpr int dot_columns = 4;
 
+/// Rows of x up to which w is better widened or decoded in registers, once for each tile of few
+/// rows, than into a buffer.
+inline constexpr int64_t few_rows_limit = 8;
+inline constexpr int few_rows_tile = 4;
+
 /// Reads of x are (depth, rows): the rows of a tile next to each other for each k.
 struct TileKernels {
   const char* name;
@@ -40,6 +45,10 @@ struct TileKernels {
   /// the instruction set has no such product.
   void (*forward_pairs)(int rows, int64_t depth, const uint32_t* x, const uint32_t* w, float* c,
                         int64_t ldc, bool accumulate);
+  /// c (rows, 32) = x (2 depth, rows) in f32 · w (depth, 32, 2) in bf16, for at most few_rows_tile
+  /// rows: w is read once and widened in registers.
+  void (*few_pairs)(int rows, int64_t depth, const float* x, const uint32_t* w, float* c,
+                    int64_t ldc);
   /// c (columns, 32), row-major, = or += Σ over panels w[panel] (columns, 32) · dy (panel, 32, 32).
   /// columns is at most `rows` above.
   void (*backward)(int columns, int64_t panels, const float* const* w, const float* dy, float* c,
