@@ -54,12 +54,22 @@ int64_t last_stride(const TensorView& view) {
   return view.rank > 0 ? view.strides[view.rank - 1] : 1;
 }
 
+template <class From, class To>
+void copy_strided(const From* x, int64_t x_stride, To* y, int64_t y_stride, int64_t width) {
+  for (int64_t j = 0; j < width; ++j)
+    y[j * y_stride] = convert<To>(x[j * x_stride]);
+}
+
 KernelStatus fill(const FillArgs& args) {
   return visit(args.y.dtype, [&]<class T>() {
     const T value = convert<T>(args.value);
     const int64_t stride = last_stride(args.y);
     for_each_row(args.y, [&](const RowCursor& cursor, int64_t width) {
       T* y = args.y.as<T>() + cursor.offset(args.y);
+      if (stride == 1) {
+        std::fill_n(y, width, value);
+        return;
+      }
       for (int64_t j = 0; j < width; ++j)
         y[j * stride] = value;
     });
@@ -75,8 +85,10 @@ KernelStatus copy(const CopyArgs& args) {
       for_each_row(args.y, [&](const RowCursor& cursor, int64_t width) {
         const From* x = args.x.as<From>() + cursor.offset(args.x);
         To* y = args.y.as<To>() + cursor.offset(args.y);
-        for (int64_t j = 0; j < width; ++j)
-          y[j * y_stride] = convert<To>(x[j * x_stride]);
+        if (x_stride == 1 && y_stride == 1)
+          std::transform(x, x + width, y, convert<To, From>);
+        else
+          copy_strided(x, x_stride, y, y_stride, width);
       });
       return KernelStatus::done;
     });
