@@ -41,7 +41,10 @@ void pack_numbers(const Tensor& w, Tensor& panels) {
   const T* from = w.data<T>();
   T* to = panels.data<T>();
   const int64_t columns = w.dim(1);
+  const int64_t size = panels.numel() / panels.dim(0);
   for_each_panel<T>(w.shape(), [&](int64_t offset, PanelOrder at, int64_t first, int64_t rows) {
+    if (rows < panel_width || columns * panel_width < size)
+      std::fill_n(to + offset, size, T(0.0F));
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t k = 0; k < columns; ++k)
         to[offset + at(row, k)] = from[(first + row) * columns + k];
@@ -89,12 +92,12 @@ PackedTensor pack(const Tensor& w) {
   const int64_t panels = (w.dim(0) + panel_width - 1) / panel_width;
   const Tensor rows = w.contiguous();
   if (w.dtype() == DType::f32) {
-    PackedTensor result{w.shape(), Tensor::zeros({panels, w.dim(1), panel_width})};
+    PackedTensor result{w.shape(), Tensor::empty({panels, w.dim(1), panel_width})};
     pack_numbers<float>(rows, result.panels);
     return result;
   }
   PackedTensor result{w.shape(),
-                      Tensor::zeros({panels, (w.dim(1) + 1) / 2, panel_width, 2}, DType::bf16)};
+                      Tensor::empty({panels, (w.dim(1) + 1) / 2, panel_width, 2}, DType::bf16)};
   pack_numbers<bf16>(rows, result.panels);
   return result;
 }
