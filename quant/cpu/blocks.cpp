@@ -5,16 +5,19 @@
 #include <array>
 
 #include "graft/quant/cpu/block_scale.h"
+#include "graft/quant/cpu/code_tiles.h"
 #include "graft/quant/cpu/register.h"
 #include "graft/quant/dynamic_map.h"
 #include "graft/quant/quantized_tensor.h"
 #include "graft/tensor/cpu/dispatch.h"
+#include "graft/tensor/cpu/isa.h"
 #include "graft/tensor/parallel.h"
 
 namespace graft::quant {
 namespace {
 
 using cpu_kernels::contiguous;
+using cpu_kernels::Isa;
 using cpu_kernels::visit_float;
 
 /// Numbers of one work item of a thread: some tens of microseconds.
@@ -28,20 +31,23 @@ float read_block(const T* x, int64_t count, float* block) {
   return largest_magnitude(block, count);
 }
 
-/// The codes of `lanes` numbers in [-1, 1].
-void round_lanes(const Rounding& rounding, const float* x, uint8_t* codes) {
-  std::array<float, lanes> magnitude;
-  std::array<int32_t, lanes> above{};
-  for (int64_t i = 0; i < lanes; ++i)
-    magnitude[i] = rounding.sign_bit != 0 && x[i] < 0 ? -x[i] : x[i];
-  for (const float boundary : rounding.boundaries) {
-    for (int64_t i = 0; i < lanes; ++i)
-      above[i] += magnitude[i] > boundary;
+/// The codes of a block of numbers in [-1, 1], up to whole lanes of it.
+void round_block(const CodeTileKernels& kernels, const Rounding& rounding, float* x, int64_t count,
+                 uint8_t* codes) {
+  const int64_t padded = (count + lanes - 1) / lanes * lanes;
+  std::array<uint8_t, largest_block> signs;
+  if (rounding.sign_bit != 0) {
+    for (int64_t i = 0; i < padded; ++i) {
+      signs[i] = x[i] < 0 ? rounding.sign_bit : uint8_t{0};
+      x[i] = x[i] < 0 ? -x[i] : x[i];
+    }
   }
-  for (int64_t i = 0; i < lanes; ++i) {
-    const uint8_t sign = x[i] < 0 ? rounding.sign_bit : uint8_t{0};
-    codes[i] = static_cast<uint8_t>(rounding.codes[static_cast<size_t>(above[i])] | sign);
-  }
+  kernels.count_below(x, padded, rounding.boundaries.data(),
+                      static_cast<int>(rounding.boundaries.size()), codes);
+  for (int64_t i = 0; i < padded; ++i)
+    codes[i] = rounding.codes[codes[i]];
+  for (int64_t i = 0; rounding.sign_bit != 0 && i < padded; ++i)
+    codes[i] |= signs[i];
 }
 
 /// Calls body(block, first number, count) for each block, on several threads.
@@ -56,7 +62,8 @@ void for_each_block(int64_t elements, int64_t blocksize, const Body& body) {
   });
 }
 
-KernelStatus quantize_4bit_portable(const Quantize4bitArgs& args) {
+template <Isa isa>
+KernelStatus quantize_4bit(const Quantize4bitArgs& args) {
   if (!contiguous(args.x, args.codes, args.absmax) || args.blocksize % lanes != 0 ||
       args.blocksize > largest_block)
     return KernelStatus::unsupported;
@@ -68,11 +75,9 @@ KernelStatus quantize_4bit_portable(const Quantize4bitArgs& args) {
       const float absmax = read_block(args.x.as<T>() + first, count, block.data());
       args.absmax.as<float>()[b] = absmax;
       const float factor = reciprocal(absmax);
-      for (int64_t i = 0; i < count; i += lanes) {
-        for (int64_t lane = i; lane < i + lanes; ++lane)
-          block[lane] *= factor;
-        round_lanes(rounding, block.data() + i, codes.data() + i);
-      }
+      for (int64_t i = 0; i < count; ++i)
+        block[i] *= factor;
+      round_block(code_tile_kernels(isa), rounding, block.data(), count, codes.data());
       if (count % 2 == 1)
         codes[count] = 0;
       uint8_t* packed = args.codes.as<uint8_t>() + first / 2;
@@ -147,7 +152,10 @@ KernelStatus dequantize_blockwise_portable(const DequantizeBlockwiseArgs& args) 
 }  // namespace
 
 void register_blocks(Registry& registry) {
-  registry.add<quantize_4bit_portable>(quantize_4bit_slot, DeviceKind::cpu);
+  cpu_kernels::for_each_isa([&registry]<Isa isa>() {
+    registry.add<quantize_4bit<isa>>(quantize_4bit_slot, DeviceKind::cpu,
+                                     cpu_kernels::isa_name(isa));
+  });
   registry.add<dequantize_4bit_portable>(dequantize_4bit_slot, DeviceKind::cpu);
   registry.add<quantize_blockwise_portable>(quantize_blockwise_slot, DeviceKind::cpu);
   registry.add<dequantize_blockwise_portable>(dequantize_blockwise_slot, DeviceKind::cpu);

@@ -88,5 +88,20 @@ void few_rows(const CodeTile& tile, int count, const float* x, float* c, int64_t
   }
 }
 
+/// See CodeTileKernels::count_below.
+void count_below(const float* x, int64_t n, const float* boundaries, int count, uint8_t* above) {
+  constexpr int together = 32;
+  for (int64_t first = 0; first < n; first += together) {
+    int32_t counts[together] = {};
+    for (int b = 0; b < count; ++b) {
+      const float boundary = boundaries[b];
+      for (int i = 0; i < together; ++i)
+        counts[i] += x[first + i] > boundary ? 1 : 0;
+    }
+    for (int i = 0; i < together; ++i)
+      above[first + i] = static_cast<uint8_t>(counts[i]);
+  }
+}
+
 }  // namespace
 }  // namespace graft::quant

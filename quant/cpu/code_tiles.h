@@ -1,5 +1,5 @@
-// Decoding tiles of 4-bit weights in panels, and products with few rows that decode in registers:
-// one object per instruction set, as with panel_tiles.h.
+// Decoding tiles of 4-bit weights in panels, products with few rows that decode in registers, and
+// rounding to codes: one object per instruction set, as with panel_tiles.h.
 //
 // A panel is 32 rows of a weight (N,K). A word holds eight codes, columns 8i to 8i + 7 of one row,
 // the first in its lowest bits: codes (K / 8, 32). The scale of a row is the same for `group`
@@ -31,6 +31,10 @@ struct CodeTileKernels {
   void (*pairs_along_n)(const CodeTile& tile, uint32_t* out);
   /// c (rows, 32) with row stride ldc = x (depth, rows) · tile, for up to four rows.
   void (*few_rows)(const CodeTile& tile, int rows, const float* x, float* c, int64_t ldc);
+  /// above[i] = how many of `count` boundaries x[i] is greater than, for n numbers, a multiple of
+  /// 32.
+  void (*count_below)(const float* x, int64_t n, const float* boundaries, int count,
+                      uint8_t* above);
 };
 
 /// The kernels of a set. Requires: this processor has it.

@@ -8,6 +8,7 @@ extern const CodeTileKernels avx512_codes;
 const CodeTileKernels avx512_codes{.floats = decode_floats,
                                    .pairs_along_k = nullptr,
                                    .pairs_along_n = nullptr,
-                                   .few_rows = few_rows};
+                                   .few_rows = few_rows,
+                                   .count_below = count_below};
 
 }  // namespace graft::quant

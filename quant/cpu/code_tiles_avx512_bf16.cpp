@@ -59,6 +59,7 @@ extern const CodeTileKernels avx512_bf16_codes;
 const CodeTileKernels avx512_bf16_codes{.floats = decode_floats,
                                         .pairs_along_k = decode_pairs_along_k,
                                         .pairs_along_n = decode_pairs_along_n,
-                                        .few_rows = few_rows};
+                                        .few_rows = few_rows,
+                                        .count_below = count_below};
 
 }  // namespace graft::quant
