@@ -12,6 +12,10 @@
 namespace graft::cli {
 namespace {
 
+double rate(int64_t tokens, double seconds) {
+  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+}
+
 /// How many bytes at the end of `text` are the start of `stop`, but not all of it.
 size_t started_bytes(std::string_view text, std::string_view stop) {
   for (size_t count = std::min(text.size(), stop.size() - 1); count > 0; --count)
@@ -103,11 +107,21 @@ std::string cut_text(const Answer& answer, const AnswerFlags& flags, int64_t pos
   return concat("cut at the model's last position, ", positions);
 }
 
-double Answers::tokens_per_second() const {
-  size_t tokens = 0;
-  for (const Answer& answer : answers)
-    tokens += answer.ids.size();
-  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+double AnswerTimes::prompt_tokens_per_second() const {
+  return rate(prompt_tokens, prompt_seconds);
+}
+
+double AnswerTimes::tokens_per_second() const {
+  return later_tokens > 0 ? rate(later_tokens, answer_seconds) : rate(first_tokens, prompt_seconds);
+}
+
+AnswerTimes& AnswerTimes::operator+=(const AnswerTimes& other) {
+  prompt_tokens += other.prompt_tokens;
+  first_tokens += other.first_tokens;
+  later_tokens += other.later_tokens;
+  prompt_seconds += other.prompt_seconds;
+  answer_seconds += other.answer_seconds;
+  return *this;
 }
 
 void note_uninvoked(const nn::CausalLM& model, const std::vector<std::vector<int64_t>>& prompts) {
@@ -148,17 +162,32 @@ Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, cons
   const std::vector<int64_t>& more = model.info().eos_token_ids;
   options.stop_ids.insert(options.stop_ids.end(), more.begin(), more.end());
   options.adapters = adapters;
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds_since_start = [start] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  Answers result;
+  AnswerTimes& times = result.times;
+  for (const std::vector<int64_t>& ids : prompts.ids)
+    times.prompt_tokens += std::ssize(ids);
   options.on_token = [&](int64_t index, int64_t token) {
     const auto row = static_cast<size_t>(index);
+    if (times.prompt_seconds == 0)
+      times.prompt_seconds = seconds_since_start();
     add(row, rows[row].finder.push(rows[row].decoder.push(token)));
     if (stop_requested())
       return models::Verdict::cancel;
     return rows[row].finder.found() ? models::Verdict::end_row : models::Verdict::go_on;
   };
-  const auto start = std::chrono::steady_clock::now();
   std::vector<models::Continuation> continuations = models::generate(model, prompts.ids, options);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  Answers result{.answers = {}, .seconds = seconds.count()};
+  const double seconds = seconds_since_start();
+  if (times.prompt_seconds == 0)
+    times.prompt_seconds = seconds;
+  times.answer_seconds = seconds - times.prompt_seconds;
+  for (const models::Continuation& continuation : continuations) {
+    times.first_tokens += !continuation.ids.empty();
+    times.later_tokens += std::max<int64_t>(0, std::ssize(continuation.ids) - 1);
+  }
   for (size_t row = 0; row < rows.size(); ++row) {
     add(row, rows[row].finder.push(rows[row].decoder.finish()));
     add(row, rows[row].finder.finish());

@@ -60,12 +60,23 @@ std::string_view name(models::StopReason reason);
 /// Where an answer of StopReason::length was cut: "cut at --max-new-tokens 128".
 std::string cut_text(const Answer& answer, const AnswerFlags& flags, int64_t positions);
 
-/// What a batch of answers took.
+/// What answers took, all of them together.
+struct AnswerTimes {
+  int64_t prompt_tokens = 0;
+  int64_t first_tokens = 0;   ///< answers that have a token, which comes out of reading the prompt
+  int64_t later_tokens = 0;   ///< the others
+  double prompt_seconds = 0;  ///< until every answer had its first token
+  double answer_seconds = 0;  ///< from there on
+
+  double prompt_tokens_per_second() const;
+  /// New tokens a second, where there is more than one without the time that prompts took.
+  double tokens_per_second() const;
+  AnswerTimes& operator+=(const AnswerTimes& other);
+};
+
 struct Answers {
   std::vector<Answer> answers;
-  double seconds = 0;  ///< reading the prompts included
-  /// New tokens a second, all answers together.
-  double tokens_per_second() const;
+  AnswerTimes times{};
 };
 
 /// What is to be continued.

@@ -169,7 +169,7 @@ class Chat {
   std::string summary(const Answers& result) const {
     const Answer& answer = result.answers.at(0);
     const std::string text = counted(std::ssize(answer.ids), "token") + ", " +
-                             number_text(result.tokens_per_second(), 3) + " a second";
+                             number_text(result.times.tokens_per_second(), 3) + " a second";
     if (answer.reason != models::StopReason::length)
       return text;
     return text + ", " + cut_text(answer, flags_, loaded_.model().info().max_positions);

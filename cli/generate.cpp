@@ -45,7 +45,7 @@ void add_flags(Flags& flags, GenerateFlags& values) {
   flags.group("Result");
   flags.add("json", values.json,
             "print one JSON object: text, token_ids, prompt_tokens, stop_reason, "
-            "tokens_per_second");
+            "prompt_tokens_per_second, tokens_per_second");
   flags.config_file();
   flags.rivals("prompt", "prompts");
   flags.not_a_setting("json");
@@ -110,10 +110,9 @@ class Generation {
         std::cout << (terminal_.interactive ? shown(piece) : piece) << std::flush;
     };
     const Answers result = answer(model_, tokenizer_, batch, values_.answer, {}, show);
-    seconds_ += result.seconds;
+    times_ += result.times;
     for (size_t i = first; i < last; ++i) {
       const Answer& one = result.answers[i - first];
-      tokens_ += one.ids.size();
       if (values_.json)
         print_json(prompts_[i], one);
       else
@@ -148,7 +147,7 @@ class Generation {
     json["prompt_tokens"] = prompt.ids.size();
     json["stop_reason"] = name(answer.reason);
     if (values_.prompt)
-      json["tokens_per_second"] = tokens_per_second();
+      add_times(json);
     std::cout << (values_.prompt ? ""
                   : any_results_ ? ",\n"
                                  : "\n")
@@ -157,13 +156,17 @@ class Generation {
   }
 
   void end_results() const {
-    if (values_.json && !values_.prompt)
-      std::cout << "\n], \"tokens_per_second\": " << io::to_text(tokens_per_second(), -1) << "}"
-                << std::endl;
+    if (!values_.json || values_.prompt)
+      return;
+    io::Json json;
+    add_times(json);
+    const std::string members = io::to_text(json, -1);
+    std::cout << "\n], " << members.substr(1) << std::endl;
   }
 
-  double tokens_per_second() const {
-    return seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0;
+  void add_times(io::Json& json) const {
+    json["prompt_tokens_per_second"] = times_.prompt_tokens_per_second();
+    json["tokens_per_second"] = times_.tokens_per_second();
   }
 
   const GenerateFlags& values_;
@@ -173,8 +176,7 @@ class Generation {
   const std::vector<text::Prompt>& prompts_;
   const Terminal terminal_ = terminal_of(1);
   bool any_results_ = false;
-  size_t tokens_ = 0;
-  double seconds_ = 0;
+  AnswerTimes times_;
 };
 
 }  // namespace

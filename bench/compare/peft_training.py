@@ -2,17 +2,13 @@
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+from peers import DTYPES, pretrained
 
-import torch  # noqa: E402
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training  # noqa: E402
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
-
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
 
 def parse_options():
@@ -28,18 +24,9 @@ def parse_options():
 
 
 def load(options):
-    dtype = DTYPES[options.dtype]
+    model = pretrained(options.model, options.dtype, options.quant)
     if options.quant == "none":
-        return AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=options.quant,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    model = AutoModelForCausalLM.from_pretrained(
-        options.model, dtype=dtype, quantization_config=quantization
-    )
+        return model
     return prepare_model_for_kbit_training(
         model, use_gradient_checkpointing=options.checkpointing
     )

@@ -12,12 +12,11 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from turns import Turn, alternate, machine, measured
+from turns import Turn, alternate, machine, measured, model_folder
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -41,16 +40,6 @@ def parse_options():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--graft", type=Path, default=ROOT / "build" / "release" / "graft")
     return parser.parse_args()
-
-
-def model_folder(graft, folder):
-    """SmolLM2 as a Hugging Face folder, which both sides read."""
-    found = subprocess.run([ROOT / "tools" / "model"], stdout=subprocess.PIPE, text=True, check=True)
-    model = folder / "model"
-    source = found.stdout.splitlines()[-1]
-    command = [graft, "convert", "--from", source, "--to", "hf", "--out", model]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return model
 
 
 def write_samples(path, options):

@@ -28,6 +28,20 @@ class Result:
     peak_bytes: int
 
 
+def smollm2():
+    """The GGUF file of SmolLM2-135M, which tools/model downloads."""
+    found = subprocess.run([ROOT / "tools" / "model"], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(found.stdout.splitlines()[-1])
+
+
+def model_folder(graft, folder):
+    """The same as a Hugging Face folder, which graft and transformers read."""
+    model = folder / "model"
+    command = [graft, "convert", "--from", smollm2(), "--to", "hf", "--out", model]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return model
+
+
 def measured(command):
     """Runs a command; returns (its output, its largest resident size in bytes)."""
     with tempfile.TemporaryFile("w+") as output:

@@ -49,6 +49,7 @@ TEST_CASE("generate: --json holds the text, the ids and the counts") {
   CHECK(json["prompt_tokens"] == 5);  // <s> and four words
   CHECK(json["stop_reason"] == "length");
   CHECK(json["tokens_per_second"].get<double>() > 0);
+  CHECK(json["prompt_tokens_per_second"].get<double>() > 0);
 }
 
 TEST_CASE("generate: --json says why an answer ended") {
