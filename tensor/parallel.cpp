@@ -90,18 +90,22 @@ class ThreadPool {
 
   ~ThreadPool() { stop(); }
 
-  /// Runs job(rank) on ranks 0 (the caller) to workers, and waits for all.
+  /// Runs job(rank) on rank 0 (the caller) and those workers that come to it before the caller is
+  /// through, and waits for these: a worker that the system does not wake in time holds up nobody.
   void run(const std::function<void(int)>& job) {
     {
       const std::lock_guard lock(mutex_);
       job_ = &job;
       error_ = nullptr;
-      pending_ = static_cast<int>(threads_.size());
       ++generation_;
     }
     wake_.notify_all();
     execute(job, 0);
-    const auto all_done = [this] { return pending_ == 0; };
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = nullptr;
+    }
+    const auto all_done = [this] { return active_ == 0; };
     spin_until(all_done);
     std::unique_lock lock(mutex_);
     done_.wait(lock, all_done);
@@ -134,10 +138,13 @@ class ThreadPool {
           return;
         seen = generation_;
         job = job_;
+        if (job == nullptr)
+          continue;
+        ++active_;
       }
       execute(*job, rank);
       const std::lock_guard lock(mutex_);
-      if (--pending_ == 0)
+      if (--active_ == 0)
         done_.notify_one();
     }
   }
@@ -157,11 +164,11 @@ class ThreadPool {
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  const std::function<void(int)>* job_ = nullptr;
+  const std::function<void(int)>* job_ = nullptr;  // nullptr where there is nothing to begin
   std::exception_ptr error_;
   // Changed under the mutex, looked at without it too.
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int> pending_{0};
+  std::atomic<int> active_{0};  // workers in the job
   bool stop_ = false;
 };
 
