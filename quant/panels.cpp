@@ -15,9 +15,16 @@ int64_t panel_count(int64_t rows) {
   return (rows + panel_width - 1) / panel_width;
 }
 
-/// The code of number i of a tensor in blocks.
-uint32_t code_at(const uint8_t* codes, int64_t i) {
-  return i % 2 == 0 ? codes[i / 2] >> 4 : codes[i / 2] & 15U;
+/// The halves of each byte change places: blocks hold the first of two codes in the upper half,
+/// words of panels in the lower one.
+uint32_t swap_halves(uint32_t word) {
+  constexpr uint32_t lower = 0x0f0f0f0fU;
+  return (word & lower) << 4 | (word >> 4 & lower);
+}
+
+/// Four bytes in this order from the lowest on, whatever the machine's is.
+uint32_t read_word(const uint8_t* bytes) {
+  return bytes[0] | uint32_t{bytes[1]} << 8 | uint32_t{bytes[2]} << 16 | uint32_t{bytes[3]} << 24;
 }
 
 /// Words of one panel, from the codes of its rows; rows beyond the matrix have code 0.
@@ -26,13 +33,9 @@ void pack_panel(const QuantizedTensor& x, int64_t panel, uint32_t* words) {
   const int64_t rows = std::min(panel_width, x.shape[0] - panel * panel_width);
   const int64_t columns = x.shape[1];
   for (int64_t row = 0; row < rows; ++row) {
-    const int64_t first = (panel * panel_width + row) * columns;
-    for (int64_t k = 0; k < columns; k += codes_per_word) {
-      uint32_t word = 0;
-      for (int64_t j = 0; j < codes_per_word; ++j)
-        word |= code_at(codes, first + k + j) << (4 * j);
-      words[k / codes_per_word * panel_width + row] = word;
-    }
+    const uint8_t* from = codes + (panel * panel_width + row) * columns / 2;
+    for (int64_t k = 0; k < columns; k += codes_per_word)
+      words[k / codes_per_word * panel_width + row] = swap_halves(read_word(from + k / 2));
   }
 }
 

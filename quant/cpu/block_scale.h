@@ -29,7 +29,11 @@ inline float largest_magnitude(float* block, int64_t count) {
       largest[lane] = std::max(largest[lane], bits);
     }
   }
-  return std::bit_cast<float>(*std::ranges::max_element(largest));
+  for (int64_t width = lanes / 2; width > 0; width /= 2) {
+    for (int64_t lane = 0; lane < width; ++lane)
+      largest[lane] = std::max(largest[lane], largest[lane + width]);
+  }
+  return std::bit_cast<float>(largest[0]);
 }
 
 /// What the numbers of a block are multiplied by; 0 for a block of zeros, whose reciprocal would be
