@@ -76,7 +76,7 @@ TEST_CASE("packed linear: agrees with f64 on every instruction set, for any size
       const PackedTensor w = pack(product.w);
       const Tensor expected = product.expected();
       test::for_each_kernel(packed_linear_slot, [&] {
-        CAPTURE(packed_linear_slot.kernels(DeviceKind::cpu).back().name);
+        CAPTURE(std::string(packed_linear_slot.kernels(DeviceKind::cpu).back().name));
         CAPTURE(dtype);
         CAPTURE(product.x.shape());
         CAPTURE(product.w.shape());
@@ -95,7 +95,7 @@ TEST_CASE("packed linear: the gradient agrees with f64 on every instruction set"
       const PackedTensor w = pack(product.w);
       const Tensor expected = product.expected_backward();
       test::for_each_kernel(packed_linear_backward_slot, [&] {
-        CAPTURE(packed_linear_backward_slot.kernels(DeviceKind::cpu).back().name);
+        CAPTURE(std::string(packed_linear_backward_slot.kernels(DeviceKind::cpu).back().name));
         CAPTURE(dtype);
         CAPTURE(product.dy.shape());
         CAPTURE(product.w.shape());

@@ -62,7 +62,7 @@ TEST_CASE("4-bit linear: agrees with f64 on every instruction set, with many row
         const Tensor b = random_tensor({shape[0], 3}, 5);
         const Tensor expected = ops::linear(wide(x), w.numbers, wide(bias), wide(u), wide(b));
         test::for_each_kernel(quantized_linear_slot, [&] {
-          CAPTURE(quantized_linear_slot.kernels(DeviceKind::cpu).back().name);
+          CAPTURE(std::string(quantized_linear_slot.kernels(DeviceKind::cpu).back().name));
           CAPTURE(shape);
           CAPTURE(rows);
           // f32 sums of up to 800 products.
@@ -83,7 +83,7 @@ TEST_CASE("4-bit linear: the gradient agrees with f64 on every instruction set")
         const Tensor a = random_tensor({3, shape[1]}, 4);
         const Tensor expected = ops::linear_backward(wide(dy), w.numbers, wide(g), wide(a));
         test::for_each_kernel(quantized_linear_backward_slot, [&] {
-          CAPTURE(quantized_linear_backward_slot.kernels(DeviceKind::cpu).back().name);
+          CAPTURE(std::string(quantized_linear_backward_slot.kernels(DeviceKind::cpu).back().name));
           CAPTURE(shape);
           CAPTURE(rows);
           CHECK(test::relative_difference(ops::linear_backward(dy, w.panels, g, a), expected) <

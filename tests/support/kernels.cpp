@@ -12,7 +12,7 @@ void for_each_kernel(SlotBase& slot, const std::function<void()>& body) {
   for (size_t i = 0; i < count; ++i) {
     // The order is 0 … n-1, the last is asked first; each turn brings the next one there.
     slot.rotate(DeviceKind::cpu);
-    CAPTURE(slot.kernels(DeviceKind::cpu).back().name);
+    CAPTURE(std::string(slot.kernels(DeviceKind::cpu).back().name));
     body();
   }
 }
