@@ -25,9 +25,23 @@ std::vector<Edge> edges_of(const std::vector<Variable>& inputs) {
 
 }  // namespace
 
+const Tensor& Remade::value() {
+  if (!value_.defined())
+    value_ = make_();
+  return value_;
+}
+
 Saved::Saved(Tensor tensor) : tensor_(std::move(tensor)) {
   if (tensor_.defined())
     tensor_.storage()->add_saved();
+}
+
+Saved::Saved(const Variable& variable) : Saved(variable.remade() ? Tensor() : variable.value()) {
+  remade_ = variable.remade();
+}
+
+Saved::Saved(const Saved& other) : Saved(other.tensor_) {
+  remade_ = other.remade_;
 }
 
 Saved::~Saved() {
@@ -39,13 +53,19 @@ Saved save(const Tensor& tensor) {
   return Saved(tensor);
 }
 Saved save(const Variable& variable) {
-  return Saved(variable.value());
+  return Saved(variable);
 }
 Saved save_if(bool wanted, const Tensor& tensor) {
   return Saved(wanted ? tensor : Tensor());
 }
 Saved save_if(bool wanted, const Variable& variable) {
-  return Saved(wanted && variable.defined() ? variable.value() : Tensor());
+  return wanted && variable.defined() ? Saved(variable) : Saved(Tensor());
+}
+
+Variable remake_in_backward(Variable y, std::function<Tensor()> make) {
+  if (y.requires_grad())
+    y.set_remade(std::make_shared<Remade>(std::move(make)));
+  return y;
 }
 
 bool needs_grad(const Variable& variable) {

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -39,20 +40,35 @@ class Needs {
 
 using Backward = std::function<Grads(const Grads& dy, const Needs& needs)>;
 
+/// A value that backward makes again. Whatever saved the variable shares it: it is made once and
+/// freed with the last of them.
+class Remade {
+ public:
+  explicit Remade(std::function<Tensor()> make) : make_(std::move(make)) {}
+  const Tensor& value();
+
+ private:
+  std::function<Tensor()> make_;
+  Tensor value_;
+};
+
 /// A tensor kept for backward. Its storage counts in MemoryStats::saved, once however often saved.
+/// Of a variable with remade() only the way to make it is kept.
 class Saved {
  public:
   explicit Saved(Tensor tensor);
-  Saved(const Saved& other) : Saved(other.tensor_) {}
+  explicit Saved(const Variable& variable);
+  Saved(const Saved& other);
   Saved(Saved&& other) noexcept = default;
   Saved& operator=(const Saved&) = delete;
   Saved& operator=(Saved&&) = delete;
   ~Saved();
-  const Tensor& operator*() const { return tensor_; }
-  const Tensor* operator->() const { return &tensor_; }
+  const Tensor& operator*() const { return remade_ ? remade_->value() : tensor_; }
+  const Tensor* operator->() const { return &**this; }
 
  private:
   Tensor tensor_;
+  std::shared_ptr<Remade> remade_;
 };
 
 /// Keeps a tensor for backward.
@@ -61,6 +77,11 @@ Saved save(const Variable& variable);
 /// Keeps it where `wanted`, else keeps an undefined tensor.
 Saved save_if(bool wanted, const Tensor& tensor);
 Saved save_if(bool wanted, const Variable& variable);
+
+/// `y`, the result of an operation that costs little and whose inputs are kept anyway: what saves
+/// it does not keep its value, but the way to make that again. `make` gives the same bits and holds
+/// what it needs as Saved. Without effect where y needs no gradient.
+Variable remake_in_backward(Variable y, std::function<Tensor()> make);
 
 /// True where gradients are recorded (no NoGrad is alive in this thread) and `variable` needs one.
 bool needs_grad(const Variable& variable);

@@ -8,12 +8,14 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "graft/tensor/tensor.h"
 
 namespace graft {
 
 class Node;
+class Remade;
 
 /// Which output of which node a gradient flows to; no node where none is needed.
 struct Edge {
@@ -56,6 +58,10 @@ class Variable {
   void backward(Tensor seed = {}) const;
 
   const Edge& edge() const { return state_->edge; }
+  /// How backward makes the value again, nullptr where what is saved of it is kept.
+  const std::shared_ptr<Remade>& remade() const { return state_->remade; }
+  /// Used by remake_in_backward().
+  void set_remade(std::shared_ptr<Remade> remade) { state_->remade = std::move(remade); }
   /// Identity: equal for handles of the same variable.
   const void* id() const { return state_.get(); }
 
@@ -63,6 +69,7 @@ class Variable {
   struct State {
     Tensor value;
     Edge edge;
+    std::shared_ptr<Remade> remade{};
   };
   std::shared_ptr<State> state_;
 };

@@ -71,6 +71,42 @@ TEST_CASE("tape: what backward keeps is counted once a storage, and freed by bac
   CHECK(saved_bytes() == before);
 }
 
+TEST_CASE("tape: of a gated product its inputs are kept, which backward makes it of again") {
+  const Variable gate(test::random_tensor({10, 8}, 1), true);
+  const Variable up(test::random_tensor({10, 8}, 2), true);
+  const Variable w(test::random_tensor({6, 8}, 3), true);
+  const int64_t before = saved_bytes();
+  const Variable y = linear(swiglu(gate, up), w, Variable());
+  CHECK(saved_bytes() - before == 2 * 10 * 8 * 4);
+  y.backward();
+  CHECK(saved_bytes() == before);
+  const Variable apart(ops::swiglu(gate.value(), up.value()));  // a leaf, which is kept
+  const Variable v(w.value().clone(), true);
+  linear(apart, v, Variable()).backward();
+  CHECK(test::same_bits(w.grad(), v.grad()));
+}
+
+TEST_CASE("tape: a value is made again once for all that saved it, and freed with the last") {
+  int made = 0;
+  Variable x = leaf({1, 2, 3});
+  const int64_t before = allocator(cpu).stats().current;
+  {
+    Variable doubled = remake_in_backward(scale(x, 2), [&made, x = save(x)] {
+      ++made;
+      return ops::scale(*x, 2);
+    });
+    const Variable w = leaf({1, 1, 1});
+    const Variable y = add(mul(doubled, w), mul(doubled, w));
+    CHECK(made == 0);
+    y.backward();
+    CHECK(made == 1);
+    CHECK(w.grad().to_vector() == std::vector<double>{4, 8, 12});
+    CHECK(x.grad().to_vector() == std::vector<double>{4, 4, 4});
+  }
+  x.take_grad();
+  CHECK(allocator(cpu).stats().current == before);
+}
+
 TEST_CASE("tape: a linear keeps no input for a frozen weight") {
   const int64_t before = saved_bytes();
   const Variable x(test::random_tensor({10, 8}, 1), true);
