@@ -35,12 +35,14 @@ Variable with_overridden_rows(const Variable& y, const Tensor& ids, const Overri
 }  // namespace
 
 Variable Embedding::forward(const Tensor& ids, const Context& context) const {
-  const Override* chosen = weight_.override_under(context);
+  const ChosenOverrides chosen = weight_.overrides_under(context);
   return weight_.visit([&](const auto& table) {
-    if (chosen != nullptr && chosen->is_whole())
-      return to(graft::embedding(chosen->value, ids), given_dtype());
-    const Variable y = to(graft::embedding(table, ids), given_dtype());
-    return chosen == nullptr ? y : with_overridden_rows(y, ids, *chosen);
+    if (const Override* whole = whole_override(chosen))
+      return to(graft::embedding(whole->value, ids), given_dtype());
+    Variable y = to(graft::embedding(table, ids), given_dtype());
+    for (const Override* rows : chosen)
+      y = with_overridden_rows(y, ids, *rows);
+    return y;
   });
 }
 

@@ -40,13 +40,13 @@ Variable Linear::forward(const Variable& x, const Context& context,
                          const LinearAdditions& additions) const {
   const Variable bias =
       sum_of(bias_ ? bias_->under(context) : Variable(), additions.bias, x.dtype());
-  const Override* chosen = weight_.override_under(context);
-  if (chosen != nullptr && chosen->is_whole())
-    return graft::linear(x, to(chosen->value, x.dtype()), bias, additions.terms);
+  const ChosenOverrides chosen = weight_.overrides_under(context);
+  if (const Override* whole = whole_override(chosen))
+    return graft::linear(x, to(whole->value, x.dtype()), bias, additions.terms);
   return weight_.visit([&](const auto& w) {
     Variable y = graft::linear(x, w, bias, additions.terms);
-    if (chosen != nullptr)
-      y = add_to_columns(y, graft::linear(x, change_of_rows(w, *chosen), {}), chosen->rows);
+    for (const Override* rows : chosen)
+      y = add_to_columns(y, graft::linear(x, change_of_rows(w, *rows), {}), rows->rows);
     return y;
   });
 }

@@ -56,8 +56,8 @@ class Linear final : public LinearLike {
   Parameter* bias() { return bias_ ? &*bias_ : nullptr; }
   /// True where an adapter of the context brings a weight, rows of it, or a bias.
   bool is_overridden(const Context& context) const {
-    return weight_.override_under(context) != nullptr ||
-           (bias_ && bias_->override_under(context) != nullptr);
+    return !weight_.overrides_under(context).empty() ||
+           (bias_ && !bias_->overrides_under(context).empty());
   }
   FileLayout file_layout() const { return layout_; }
 

@@ -44,11 +44,12 @@ void Parameter::load(Tensor value) {
 }
 
 Variable Parameter::under(const Context& context) const {
-  const Override* chosen = override_under(context);
-  if (chosen == nullptr)
+  const ChosenOverrides chosen = overrides_under(context);
+  if (chosen.empty())
     return variable_;
-  GRAFT_CHECK(chosen->is_whole(), Error, "forward: single rows of ", name(), " are overridden");
-  return to(chosen->value, variable_.dtype());
+  const Override* whole = whole_override(chosen);
+  GRAFT_CHECK(whole != nullptr, Error, "forward: single rows of ", name(), " are overridden");
+  return to(whole->value, variable_.dtype());
 }
 
 void for_each_member(Module& root,

@@ -139,8 +139,8 @@ class Parameter final : public Member {
   /// What a forward computes with: the parameter, or what an adapter of the context puts in its
   /// place, in the parameter's dtype.
   Variable under(const Context& context) const;
-  /// The override that an adapter of the context brings, or nullptr.
-  const Override* override_under(const Context& context) const {
+  /// The overrides that adapters of the context bring.
+  ChosenOverrides overrides_under(const Context& context) const {
     return overrides_.chosen(context);
   }
   Variable* variable() override { return &variable_; }

@@ -25,16 +25,33 @@ struct Override {
   Tensor rows{};
 
   bool is_whole() const { return !rows.defined(); }
+  /// True where both put something in the same place.
+  bool meets(const Override& other) const {
+    if (is_whole() || other.is_whole())
+      return true;
+    const auto mine = rows.span<int64_t>();
+    return std::ranges::any_of(other.rows.span<int64_t>(), [&](int64_t row) {
+      return std::ranges::find(mine, row) != mine.end();
+    });
+  }
 };
+
+/// What replaces a parameter: nothing, one whole override, or rows of one or several adapters, no
+/// row twice.
+using ChosenOverrides = std::vector<const Override*>;
+
+/// The override that replaces the whole parameter, or nullptr.
+inline const Override* whole_override(const ChosenOverrides& chosen) {
+  return chosen.empty() || !chosen[0]->is_whole() ? nullptr : chosen[0];
+}
 
 /// The overrides of one parameter, one at most for each adapter.
 class Overrides {
  public:
-  /// The one that belongs to an adapter of the context, or nullptr. Throws ConfigError where there
-  /// are several, as it would not be clear which numbers count, and where rows would need different
-  /// ones.
-  const Override* chosen(const Context& context) const {
-    const Override* found = nullptr;
+  /// Those that belong to adapters of the context. Throws ConfigError where several replace the
+  /// same numbers, as it would not be clear which count, and where rows would need different ones.
+  ChosenOverrides chosen(const Context& context) const {
+    ChosenOverrides found;
     if (overrides_.empty() || !context.adapters)
       return found;
     for (const Override& candidate : overrides_) {
@@ -45,10 +62,11 @@ class Overrides {
                   "\" brings parameters of the base model of its own (modules_to_save, bias or "
                   "trainable_token_indices), and such a one cannot share a batch with rows that "
                   "use others; give all rows the same adapter");
-      GRAFT_CHECK(found == nullptr, ConfigError, "forward: the adapters \"", found->adapter,
-                  "\" and \"", candidate.adapter,
-                  "\" bring the same parameter of the base model; use one of them at a time");
-      found = &candidate;
+      for (const Override* other : found)
+        GRAFT_CHECK(!candidate.meets(*other), ConfigError, "forward: the adapters \"",
+                    other->adapter, "\" and \"", candidate.adapter,
+                    "\" bring the same parameter of the base model; use one of them at a time");
+      found.push_back(&candidate);
     }
     return found;
   }

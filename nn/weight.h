@@ -57,9 +57,8 @@ class Weight final : public Member {
   WeightForm form() const;
   bool is_streamed() const { return content_->read != nullptr; }
   bool is_tied_to(const Weight& other) const { return content_ == other.content_; }
-  /// The override that an adapter of the context brings, or nullptr; visit() gives the weight
-  /// without it.
-  const Override* override_under(const Context& context) const {
+  /// The overrides that adapters of the context bring; visit() gives the weight without them.
+  ChosenOverrides overrides_under(const Context& context) const {
     return overrides_.chosen(context);
   }
 

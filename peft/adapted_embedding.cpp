@@ -25,7 +25,7 @@ Variable add_at(const Variable& y, const EmbeddingAdapter& adapter, const Tensor
 
 Variable AdaptedEmbedding::forward(const Tensor& ids, const nn::Context& context) const {
   const bool use_merged =
-      merged_layer_applies(context, base_->weight().override_under(context) != nullptr);
+      merged_layer_applies(context, !base_->weight().overrides_under(context).empty());
   const Variable base = use_merged ? merged_->forward(ids, context) : base_->forward(ids, context);
   Variable y = base;
   for (const auto& [name, adapter] : adapters_.chosen(context)) {

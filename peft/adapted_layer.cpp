@@ -58,10 +58,9 @@ void AdaptedLayer::check_copy(nn::Member& weight, const MergeRequest& request) c
     const AdapterBase* adapter = find(name);
     return adapter != nullptr && adapter->multiplies();
   });
-  GRAFT_CHECK(
-      !request.with_overrides || !multiplies || override_of(weight, request.names) == nullptr,
-      ConfigError, "merge: an adapter with use_dora is on ", request.path,
-      ", of which another one has a copy; merge one of them");
+  GRAFT_CHECK(!request.with_overrides || !multiplies || overrides_of(weight, request.names).empty(),
+              ConfigError, "merge: an adapter with use_dora is on ", request.path,
+              ", of which another one has a copy; merge one of them");
 }
 
 std::vector<std::string> AdaptedLayer::those_here(const std::vector<std::string>& names) const {

@@ -15,7 +15,7 @@ Magnitude::Magnitude(nn::Module& owner, const nn::Weight& weight, ChangedNorms::
       norms_(weight, of) {}
 
 Variable Magnitude::gain(std::span<const LowRank> changes, const nn::Context& context) const {
-  GRAFT_CHECK(norms_.weight().override_under(context) == nullptr, ConfigError,
+  GRAFT_CHECK(norms_.weight().overrides_under(context).empty(), ConfigError,
               "forward: an adapter with use_dora is on a layer of which another active adapter has "
               "a copy; use one of them at a time");
   return mul(*vector_, Variable(inverse_norms(changes)));

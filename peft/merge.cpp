@@ -29,25 +29,28 @@ void check_sum(const Tensor& sum, std::string_view what, const std::string& path
               path, " with its adapters is not finite in ", sum.dtype(), "; nothing was changed");
 }
 
-/// `value` in the dtype of adapters, with what an override puts in its place.
-Tensor with_override(const Tensor& value, const nn::Override* override_) {
+/// `value` in the dtype of adapters, with what overrides put in its place.
+Tensor with_overrides(const Tensor& value, const nn::ChosenOverrides& overrides) {
   const DType dtype = accumulator_dtype(value.dtype());
-  if (override_ == nullptr)
+  if (overrides.empty())
     return value.to(dtype);
-  if (override_->is_whole())
-    return override_->value.value().to(dtype);
+  if (const nn::Override* whole = nn::whole_override(overrides))
+    return whole->value.value().to(dtype);
   Tensor changed = value.to(dtype).clone();
-  const auto rows = override_->rows.span<int64_t>();
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto from = static_cast<int64_t>(i);
-    Tensor row = changed.slice(0, rows[i], rows[i] + 1);
-    ops::copy_(row, override_->value.value().slice(0, from, from + 1));
+  for (const nn::Override* override_ : overrides) {
+    const auto rows = override_->rows.span<int64_t>();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto from = static_cast<int64_t>(i);
+      Tensor row = changed.slice(0, rows[i], rows[i] + 1);
+      ops::copy_(row, override_->value.value().slice(0, from, from + 1));
+    }
   }
   return changed;
 }
 
-const nn::Override* override_of(nn::Member& parameter, const MergeRequest& request) {
-  return request.with_overrides ? peft::override_of(parameter, request.names) : nullptr;
+nn::ChosenOverrides overrides_of(nn::Member& parameter, const MergeRequest& request) {
+  return request.with_overrides ? peft::overrides_of(parameter, request.names)
+                                : nn::ChosenOverrides();
 }
 
 Tensor numbers_of(const Variable& w) {
@@ -77,8 +80,8 @@ class WeightMerge {
  public:
   WeightMerge(nn::Weight& weight, const MergeRequest& request)
       : weight_(weight), path_(request.path), options_(request.options), keep_(request.keep) {
-    if (const nn::Override* chosen = override_of(weight, request))
-      override_ = *chosen;
+    for (const nn::Override* chosen : overrides_of(weight, request))
+      overrides_.push_back(*chosen);
   }
 
   /// As what the result is held.
@@ -91,7 +94,10 @@ class WeightMerge {
 
   nn::WeightStorage run(const std::vector<NamedDelta>& deltas) const {
     const nn::WeightStorage held = weight_.storage();
-    Tensor base = with_override(numbers_of(held), override_ ? &*override_ : nullptr).contiguous();
+    nn::ChosenOverrides chosen;
+    for (const nn::Override& each : overrides_)
+      chosen.push_back(&each);
+    Tensor base = with_overrides(numbers_of(held), chosen).contiguous();
     const bool is_in_4_bits = std::holds_alternative<quant::QuantizedTensor>(held);
     if (is_in_4_bits && options_.original_weight)
       base = original_of(options_.original_weight, path_ + ".weight", base);
@@ -130,7 +136,7 @@ class WeightMerge {
   nn::Weight& weight_;
   std::string path_;
   MergeOptions options_;
-  std::optional<nn::Override> override_;
+  std::vector<nn::Override> overrides_;  // a streamed sum outlives those of the weight
   std::shared_ptr<void> keep_;
 };
 
@@ -156,7 +162,7 @@ Tensor merged_bias(nn::Linear& base, const std::vector<NamedDelta>& deltas, DTyp
   nn::Parameter* held = base.bias();
   Tensor sum = change_of_bias(deltas);
   if (held != nullptr)
-    sum = sum_of(overridden_value(*held, override_of(*held, request)), sum);
+    sum = sum_of(overridden_value(*held, overrides_of(*held, request)), sum);
   if (sum.defined())
     sum = sum.to(request.options.dtype.value_or(held ? held->value().dtype() : of_weight));
   check_sum(sum, "bias", request.path);
@@ -165,15 +171,15 @@ Tensor merged_bias(nn::Linear& base, const std::vector<NamedDelta>& deltas, DTyp
 
 }  // namespace
 
-const nn::Override* override_of(nn::Member& parameter, const std::vector<std::string>& names) {
+nn::ChosenOverrides overrides_of(nn::Member& parameter, const std::vector<std::string>& names) {
   nn::Context context;
   context.adapters = nn::AdapterSelection{.names = names};
   const nn::Overrides* overrides = parameter.overrides();
-  return overrides == nullptr ? nullptr : overrides->chosen(context);
+  return overrides == nullptr ? nn::ChosenOverrides() : overrides->chosen(context);
 }
 
-Tensor overridden_value(nn::Member& parameter, const nn::Override* override_) {
-  return with_override(parameter.value(), override_);
+Tensor overridden_value(nn::Member& parameter, const nn::ChosenOverrides& overrides) {
+  return with_overrides(parameter.value(), overrides);
 }
 
 std::unique_ptr<nn::Linear> merged_linear(nn::Linear& base, const Deltas& deltas,

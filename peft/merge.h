@@ -54,12 +54,12 @@ struct MergeRequest {
 /// The deltas of a layer as they are.
 using Deltas = std::function<std::vector<NamedDelta>()>;
 
-/// The override of a parameter that one of the names brings, or nullptr. Throws ConfigError where
-/// several do.
-const nn::Override* override_of(nn::Member& parameter, const std::vector<std::string>& names);
+/// The overrides of a parameter that the names bring. Throws ConfigError where several replace the
+/// same numbers.
+nn::ChosenOverrides overrides_of(nn::Member& parameter, const std::vector<std::string>& names);
 /// The numbers of a parameter in the dtype of adapters, overridden or not. Shares storage with
 /// what is not changed.
-Tensor overridden_value(nn::Member& parameter, const nn::Override* override_);
+Tensor overridden_value(nn::Member& parameter, const nn::ChosenOverrides& overrides);
 
 /// A linear layer with the base's numbers and the deltas, and with a bias where the base or a delta
 /// has one. Throws NonFiniteError; ConfigError where an original weight is not the base's.

@@ -17,13 +17,13 @@ namespace {
 /// base + Σ weight · (copy - base).
 Tensor combined_copy(const AdapterTensor& tensor, const std::vector<CombineInput>& inputs,
                      Compat compat) {
-  const Tensor base = overridden_value(*tensor.copied, nullptr);
+  const Tensor base = overridden_value(*tensor.copied, {});
   Tensor sum = base;
   for (const CombineInput& input : inputs) {
     const nn::Override* copy = tensor.copied->overrides()->find(input.name);
     if (copy == nullptr || compat == Compat::peft)
       continue;
-    const Tensor changed = overridden_value(*tensor.copied, copy);
+    const Tensor changed = overridden_value(*tensor.copied, {copy});
     const bool is_copy_alone = input.weight == 1 && sum.storage() == base.storage();
     sum = is_copy_alone ? changed  // base + (copy - base) would be rounded
                         : ops::add(sum, ops::add(changed, base, -1), input.weight);

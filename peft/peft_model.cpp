@@ -310,13 +310,15 @@ std::vector<std::string> PeftModel::default_selection() const {
 }
 
 void PeftModel::check_copies(const char* operation, const std::vector<std::string>& names) const {
-  std::map<const nn::Member*, std::string> owners;
+  std::map<nn::Member*, nn::ChosenOverrides> found;
   for (const std::string& name : names) {
-    for (const nn::Member* member : entry(name).copied) {
-      const auto [owner, is_new] = owners.emplace(member, name);
-      GRAFT_CHECK(is_new, ConfigError, operation, ": \"", owner->second, "\" and \"", name,
-                  "\" both bring a copy of the same parameter of the model (", member->name(),
-                  "); one of them can be active at a time");
+    for (nn::Member* member : entry(name).copied) {
+      const nn::Override* copy = member->overrides()->find(name);
+      for (const nn::Override* other : found[member])
+        GRAFT_CHECK(!copy->meets(*other), ConfigError, operation, ": \"", other->adapter,
+                    "\" and \"", name, "\" both bring a copy of the same parameter of the model (",
+                    member->name(), "); one of them can be active at a time");
+      found[member].push_back(copy);
     }
   }
 }

@@ -255,7 +255,7 @@ class PeftModel final : public nn::CausalLM {
     LoraConfig config;
     std::vector<std::string> modules;
     std::vector<AdapterTensor> tensors;
-    std::vector<const nn::Member*> copied{};  ///< parameters of the base it has copies of
+    std::vector<nn::Member*> copied{};  ///< parameters of the base it has copies of
     bool trained = false;
     double scale = 1;
   };

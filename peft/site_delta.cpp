@@ -18,7 +18,7 @@ Tensor turned(const Tensor& x) {
 Delta summed(Delta delta, nn::Weight& weight) {
   if (!delta.gain.defined())
     return delta;
-  const Tensor before = overridden_value(weight, nullptr).contiguous();
+  const Tensor before = overridden_value(weight, {}).contiguous();
   Tensor change = changed_weight(before, {{"", std::move(delta)}});
   ops::add_(change, before, -1);
   return {.weight = change};

@@ -73,14 +73,15 @@ bool Unloading::is_in_merged_layer(const std::string& path) const {
 
 void Unloading::take_copies() {
   for (const nn::NamedMember& parameter : base_parameters(base_)) {
-    const nn::Override* copy = override_of(*parameter.member, names_);
-    if (copy == nullptr || is_in_merged_layer(parameter.path))
+    const nn::ChosenOverrides copies = overrides_of(*parameter.member, names_);
+    if (copies.empty() || is_in_merged_layer(parameter.path))
       continue;
-    const Tensor value =
-        overridden_value(*parameter.member, copy).to(dtype_of(*parameter.member)).clone();
-    GRAFT_CHECK(ops::all_finite(value), NonFiniteError, "the adapter \"", copy->adapter,
-                "\" has a NaN or an infinite number at ", parameter.path,
-                "; it is broken, and nothing was changed");
+    const DType dtype = dtype_of(*parameter.member);
+    for (const nn::Override* copy : copies)
+      GRAFT_CHECK(ops::all_finite(copy->value.value().to(dtype)), NonFiniteError, "the adapter \"",
+                  copy->adapter, "\" has a NaN or an infinite number at ", parameter.path,
+                  "; it is broken, and nothing was changed");
+    const Tensor value = overridden_value(*parameter.member, copies).to(dtype).clone();
     numbers_.push_back(
         {parameter.path, parameter.member, value, parameter.member->variable() == nullptr});
   }

@@ -180,6 +180,38 @@ TEST_CASE("override: two adapters that bring the same parameter cannot apply tog
                        "the adapters \"a\" and \"b\" bring the same parameter of the base model");
 }
 
+TEST_CASE(
+    "override: adapters that bring different rows apply together, those that share one do not") {
+  Embedding table(rows, width);
+  fill(table);
+  Linear head(table.weight());
+  const Tensor weight = table.weight().value();
+  const Variable a = trained({2, width}), b = trained({1, width}, 40), c = trained({1, width}, 50);
+  for (Module* module : std::initializer_list<Module*>{&table, &head}) {
+    Overrides& overrides = *parameter(*module, "weight").overrides();
+    overrides.add({"a", a, Tensor::from(places, {2})});
+    overrides.add({"b", b, Tensor::from<int64_t>({2}, {1})});
+    overrides.add({"c", c, Tensor::from<int64_t>({1}, {1})});
+  }
+  Embedding expected(rows, width);
+  parameter(expected, "weight")
+      .load(with_rows(with_rows(weight, a.value(), places), b.value(), {2}));
+  const Tensor ids = Tensor::from<int64_t>({4, 0, 1, 5, 2, 2}, {2, 3});
+  const Variable x(random_tensor({3, width}, 9, DType::f64));
+  const Context both = with({"b", "a"});
+  CHECK(same_bits(table.forward(ids, both).value(), expected.forward(ids, {}).value()));
+  // Sums of four products, in f64.
+  CHECK(test::max_difference(head.forward(x, both).value(),
+                             Linear(expected.weight()).forward(x, {}).value()) < 1e-14);
+  const GradcheckResult result = gradcheck(
+      [&](const std::vector<Variable>&) { return sum(table.forward(ids, both)); }, {a, b});
+  CHECK_MESSAGE(result.passed, result.message);
+  test::check_contains(test::message_of<ConfigError>([&] {
+                         table.forward(ids, with({"a", "b", "c"}));
+                       }),
+                       "the adapters \"a\" and \"c\" bring the same parameter of the base model");
+}
+
 TEST_CASE("override: rows of one batch may not need different numbers of a parameter") {
   Linear linear(width, rows, true);
   fill(linear);
