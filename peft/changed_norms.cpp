@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "graft/quant/linear.h"
@@ -13,8 +14,21 @@
 namespace graft::peft {
 namespace {
 
-/// Rows that are converted to f64 at a time.
-constexpr int64_t row_block = 256;
+/// Rows that are decoded and converted to f64 at a time: whole panels, and blocks of 4 bits.
+constexpr int64_t row_block = 64;
+
+/// Rows [begin, end) of a weight (N,K).
+Tensor rows_of(const Variable& w, int64_t begin, int64_t end) {
+  return w.value().slice(0, begin, end);
+}
+Tensor rows_of(const PackedTensor& w, int64_t begin, int64_t end) {
+  std::vector<int64_t> indices(static_cast<size_t>(end - begin));
+  std::iota(indices.begin(), indices.end(), begin);
+  return unpack_rows(w, Tensor::from(indices, {end - begin}));
+}
+Tensor rows_of(const quant::QuantizedTensor& w, int64_t begin, int64_t end) {
+  return quant::dequantize_rows(w, begin, end, w.dtype);
+}
 
 const Tensor& matrix_of(const Variable& w) {
   return w.value();
@@ -29,18 +43,20 @@ const quant::QuantizedTensor& matrix_of(const quant::QuantizedTensor& w) {
 }  // namespace
 
 void ChangedNorms::sum_squares() {
-  const Tensor w = weight_.value();
-  const int64_t width = w.dim(1);
-  Tensor squares = Tensor::zeros({w.dim(of_ == Of::rows ? 0 : 1)}, DType::f64);
+  const int64_t count = weight_.shape()[0];
+  const int64_t width = weight_.shape()[1];
+  Tensor squares = Tensor::zeros({of_ == Of::rows ? count : width}, DType::f64);
   double* sums = squares.data<double>();
-  for (int64_t begin = 0; begin < w.dim(0); begin += row_block) {
-    const int64_t end = std::min(begin + row_block, w.dim(0));
-    const Tensor rows = w.slice(0, begin, end).to(DType::f64);
-    for (int64_t i = 0; i < rows.numel(); ++i) {
-      const double value = rows.data<double>()[i];
-      sums[of_ == Of::rows ? begin + i / width : i % width] += value * value;
+  weight_.visit([&](const auto& w) {
+    for (int64_t begin = 0; begin < count; begin += row_block) {
+      const int64_t end = std::min(begin + row_block, count);
+      const Tensor rows = rows_of(w, begin, end).to(DType::f64);
+      for (int64_t i = 0; i < rows.numel(); ++i) {
+        const double value = rows.data<double>()[i];
+        sums[of_ == Of::rows ? begin + i / width : i % width] += value * value;
+      }
     }
-  }
+  });
   squares_ = squares;
 }
 

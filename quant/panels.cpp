@@ -122,4 +122,25 @@ QuantizedTensor to_blocks(const QuantizedTensor& x) {
   return result;
 }
 
+Tensor dequantize_rows(const QuantizedTensor& x, int64_t begin, int64_t end, DType dtype) {
+  GRAFT_CHECK(x.shape.rank() == 2 && 0 <= begin && begin <= end && end <= x.shape[0], ShapeError,
+              "dequantize_rows: rows ", begin, " to ", end, " of ", x.shape, " asked for");
+  const bool in_panels = x.layout == Layout::panels;
+  const int64_t columns = x.shape[1];
+  const int64_t first = begin * columns;
+  if (first % x.blocksize != 0 || (in_panels && begin % panel_width != 0))
+    return dequantize(x, dtype).slice(0, begin, end).contiguous();
+  QuantizedTensor part = x;
+  part.shape = {end - begin, columns};
+  part.nested.reset();
+  if (in_panels) {
+    part.codes = x.codes.slice(0, begin / panel_width, panel_count(end));
+    part.absmax = x.absmax.slice(0, begin / panel_width, panel_count(end));
+  } else {
+    part.codes = x.codes.slice(0, first / 2, (end * columns + 1) / 2);
+    part.absmax = scales(x).slice(0, first / x.blocksize, block_count(end * columns, x.blocksize));
+  }
+  return dequantize(part, dtype);
+}
+
 }  // namespace graft::quant

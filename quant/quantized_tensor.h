@@ -88,6 +88,10 @@ int64_t scale_group(int64_t columns, int64_t blocksize);
 /// The numbers again, in `dtype`.
 Tensor dequantize(const QuantizedTensor& x, DType dtype);
 
+/// Rows [begin, end) of the numbers of a matrix: (end - begin, K). Others are not decoded where a
+/// block begins with row `begin`, and in panels 32 divides that.
+Tensor dequantize_rows(const QuantizedTensor& x, int64_t begin, int64_t end, DType dtype);
+
 /// Throws ShapeError, DTypeError or ConfigError unless the parts of x, in blocks, fit each other.
 void check(const QuantizedTensor& x);
 

@@ -327,4 +327,27 @@ TEST_CASE("4-bit weight: parts that do not fit each other are refused") {
   check_contains(message_of<ShapeError>([&] { check(bad); }), "map");
 }
 
+TEST_CASE("dequantize_rows: the rows of the whole, in blocks and in panels, with any scales") {
+  for (const int64_t columns : {64, 40, 7}) {
+    for (const bool double_quant : {false, true}) {
+      const QuantizedTensor blocks =
+          quantize(test::random_tensor({100, columns}, 3), {.double_quant = double_quant});
+      for (const QuantizedTensor& x : {blocks, to_panels(blocks)}) {
+        const Tensor all = dequantize(x, DType::f32);
+        for (const auto& [begin, end] : {std::pair<int64_t, int64_t>(0, 100),
+                                         {32, 64},
+                                         {64, 100},
+                                         {64, 65},
+                                         {32, 32},
+                                         {5, 90}})
+          CHECK(test::same_bits(dequantize_rows(x, begin, end, DType::f32),
+                                all.slice(0, begin, end).contiguous()));
+      }
+    }
+  }
+  const QuantizedTensor x = quantize(test::random_tensor({4, 64}, 3), {});
+  check_contains(message_of<ShapeError>([&] { dequantize_rows(x, 2, 5, DType::f32); }),
+                 "rows 2 to 5 of (4, 64) asked for");
+}
+
 }  // namespace graft::quant
