@@ -58,7 +58,13 @@ class CombinationSearch {
       warn("the base alone has the lowest loss: on these data no adapter helps");
     if (!values_.json)
       print_trials(data);  // before what may fail
-    write(*loaded.adapted, *best, data);
+    try {
+      write(*loaded.adapted, *best, data);
+    } catch (const Error&) {
+      if (values_.json)
+        print_search(data);  // which may have taken hours
+      throw;
+    }
     print_result(data);
     return found_.end == train::SearchEnd::stopped ? interrupted_exit_code() : ExitCode::done;
   }
@@ -194,6 +200,13 @@ class CombinationSearch {
     panel.row("data", data.text());
     panel.row("tried", tried_text());
     std::cout << panel.text(terminal) << "\n" << table(rows(), terminal) << std::endl;
+  }
+
+  /// All that is left where the adapter cannot be written.
+  void print_search(const EvalSamples& data) const {
+    io::Json result;
+    result["search"] = json(data);
+    std::cout << io::to_text(result) << std::endl;
   }
 
   void print_result(const EvalSamples& data) const {

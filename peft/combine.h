@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,6 +59,9 @@ struct CombineOptions {
   /// Of DARE's pruning. The same seed gives the same result.
   uint64_t seed = 0;
   Compat compat = Compat::none;
+  /// Called with the path of each layer before it is combined. What it throws ends the combination,
+  /// which then has changed nothing.
+  std::function<void(const std::string& path)> on_layer{};
 };
 
 /// Throws ConfigError where an option is out of its range, missing, or of no use to the type.

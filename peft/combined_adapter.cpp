@@ -179,6 +179,8 @@ void CombinedAdapter::add_layer(const LayerDeltas& layer, bool has_bias) {
   check_finite(deltas, layer.path);
   const CombinedLayer combined = combine(parts, options_, rank_, layer.path);
   layers_.push_back({layer.path, combined.energy, combined.discarded});
+  if (options_.on_layer)
+    options_.on_layer(layer.path);
   const auto& [a, b] = combined.factors;
   const auto put = [&](std::string_view parameter, const Tensor& value) {
     tensors_[adapter_key(layer.path, parameter)] = value;

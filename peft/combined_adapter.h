@@ -47,7 +47,7 @@ class CombinedAdapter {
                   int64_t rank)
       : inputs_(inputs), options_(options), rank_(rank) {}
 
-  /// Throws NonFiniteError where an adapter is broken.
+  /// Throws NonFiniteError where an adapter is broken, and what on_layer throws.
   void add_layer(const LayerDeltas& layer, bool has_bias);
   /// A, B and biases by their keys in the adapter's file.
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }

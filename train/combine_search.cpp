@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <set>
 #include <tuple>
@@ -62,6 +63,9 @@ std::vector<CombineMethod> methods_of(const std::vector<peft::Combination>& type
   }
   return methods;
 }
+
+/// Thrown where `progress` gives up while adapters are combined.
+class Stopped : public std::exception {};
 
 bool has_loss(const CombineTrial& trial) {
   return trial.failure.empty();
@@ -186,12 +190,31 @@ class Searcher {
     TemporaryAdapter candidate(model_);
     CombineTrial trial{.method = method, .weights = weights};
     try {
-      trial.rank =
-          candidate.combine(adapters_, weights, with_method(method, options_.combine)).rank;
+      trial.rank = candidate.combine(adapters_, weights, watched(method)).rank;
     } catch (const NonFiniteError& error) {
       return keep_failed(std::move(trial), error);
+    } catch (const Stopped&) {
+      return stop();
     }
     return measure(std::move(trial), {.names = {candidate.name()}});
+  }
+
+  /// The options of a combination that `progress` can end.
+  peft::CombineOptions watched(const CombineMethod& method) const {
+    peft::CombineOptions options = with_method(method, options_.combine);
+    options.on_layer = [this](const std::string& path) {
+      if (options_.combine.on_layer)
+        options_.combine.on_layer(path);
+      if (options_.progress && !options_.progress(0, samples_.size()))
+        throw Stopped();
+    };
+    return options;
+  }
+
+  const CombineTrial* stop() {
+    found_.end = SearchEnd::stopped;
+    is_over_ = true;
+    return nullptr;
   }
 
   /// Adds a trial with its loss under the adapters; nullptr where the search has ended.
@@ -202,11 +225,8 @@ class Searcher {
       const auto evaluation = evaluate(
           model_, samples_,
           {.batch_size = options_.batch_size, .adapters = adapters, .progress = options_.progress});
-      if (!evaluation) {
-        found_.end = SearchEnd::stopped;
-        is_over_ = true;
-        return nullptr;
-      }
+      if (!evaluation)
+        return stop();
       trial.loss = evaluation->loss;
     } catch (const NonFiniteError& error) {
       return keep_failed(std::move(trial), error);

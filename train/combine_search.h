@@ -58,7 +58,8 @@ struct CombineSearchOptions {
   int64_t batch_size = 4;
   /// Called after each trial with what was measured and how many trials there will be at most.
   std::function<void(const CombineTrial& trial, int64_t total)> on_trial{};
-  /// As of EvaluateOptions, within a trial; returns false to end the search with what there is.
+  /// As of EvaluateOptions, within a trial, and with 0 before each layer of a combination is made;
+  /// returns false to end the search with what there is.
   std::function<bool(int64_t done, int64_t total)> progress{};
 };
 

@@ -155,13 +155,29 @@ TEST_CASE("combine search: when it is stopped it gives what it has") {
     CombineSearchOptions options = small;
     options.batch_size = 6;
     int64_t done = 0;
-    options.progress = [&](int64_t, int64_t) { return done++ < batches; };
+    options.progress = [&](int64_t samples, int64_t) { return samples == 0 || done++ < batches; };
     const CombineSearch search = adapted.search(options);
     CHECK(search.end == SearchEnd::stopped);
     CHECK(std::ssize(search.trials) == batches);
     CHECK((search.best() == nullptr) == (batches == 0));
     CHECK(adapted.model.available_adapters() == adapted.names);
   }
+}
+
+TEST_CASE("combine search: it is stopped between two layers of a combination, too") {
+  Adapted adapted({"a", "b"});
+  CombineSearchOptions options = small;
+  int64_t layers = 0;
+  options.progress = [&](int64_t samples, int64_t total) {
+    CHECK(total == 6);
+    layers += samples == 0;
+    return layers < 3;
+  };
+  const CombineSearch search = adapted.search(options);
+  CHECK(search.end == SearchEnd::stopped);
+  CHECK(layers == 3);
+  CHECK(search.trials.size() == 3);  // the base and each adapter alone
+  CHECK(adapted.model.available_adapters() == adapted.names);
 }
 
 TEST_CASE("combine search: what has no finite loss is told, comes last, and is never the best") {

@@ -129,6 +129,28 @@ TEST_CASE("combine --search: where an adapter alone is the best it is written as
   CHECK(json["rank"] == 4);
 }
 
+TEST_CASE(
+    "combine --search: what was measured is not lost with an adapter that cannot be written") {
+  const TwoHalves halves;
+  const fs::path out = halves / "out";
+  CommandOptions small_disk;
+  small_disk.max_file_bytes = 10'000;
+  for (const bool is_json : {false, true}) {
+    const Arguments more = is_json ? Arguments{"--json"} : Arguments{};
+    const CommandResult result =
+        run_graft(halves.search(out, joined({"--search-limit", "3"}, more)), small_disk);
+    check_exit(result, 4);
+    CHECK(!fs::exists(out / "adapter_config.json"));
+    if (is_json) {
+      const Json json = Json::parse(result.out);
+      CHECK(json.size() == 1);
+      CHECK(json["search"]["trials"].size() == 3 + 3);
+    } else {
+      check_contains(result.out, "\n  robots alone");
+    }
+  }
+}
+
 TEST_CASE("combine --search: a base that is better than every adapter is said") {
   const TwoHalves halves;
   // What the model was trained on, and the adapters unlearn.
