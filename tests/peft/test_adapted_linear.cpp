@@ -13,18 +13,10 @@
 namespace graft::peft {
 namespace {
 
-using test::random_tensor, test::same_bits;
+using test::random_linear, test::random_tensor, test::same_bits;
 
 constexpr int64_t in = 5;
 constexpr int64_t out = 4;
-
-std::unique_ptr<nn::Linear> make_base(DType dtype, bool bias = true) {
-  auto base = std::make_unique<nn::Linear>(in, out, bias);
-  uint64_t seed = 1;
-  for (const nn::NamedMember& parameter : nn::named_parameters(*base))
-    parameter.member->load(random_tensor(parameter.member->shape(), seed++, dtype));
-  return base;
-}
 
 std::unique_ptr<Lora> make_lora(int64_t r, DType dtype, LoraOptions options = {}) {
   options.r = r;
@@ -61,7 +53,7 @@ class Shift final : public Adapter {
 }  // namespace
 
 TEST_CASE("adapted linear: gradients of x, A and B agree with finite differences, with dropout") {
-  AdaptedLinear layer(make_base(DType::f64));
+  AdaptedLinear layer(random_linear(out, in, DType::f64));
   auto lora = make_lora(3, DType::f64, {.scaling = 1.7, .dropout = 0.4, .dropout_module = 9});
   Lora& adapter = *lora;
   layer.add("default", std::move(lora));
@@ -78,7 +70,7 @@ TEST_CASE("adapted linear: gradients of x, A and B agree with finite differences
 
 TEST_CASE("adapted linear: a frozen base gets no gradient, a trained one does") {
   for (const bool trained : {false, true}) {
-    AdaptedLinear layer(make_base(DType::f32));
+    AdaptedLinear layer(random_linear(out, in, DType::f32));
     layer.add("default", make_lora(2, DType::f32));
     nn::set_requires_grad(layer.base(), trained);
     const Variable x(random_tensor({2, 3, in}, 2));
@@ -89,7 +81,7 @@ TEST_CASE("adapted linear: a frozen base gets no gradient, a trained one does") 
 }
 
 TEST_CASE("adapted linear: without an adapter that applies it is its base, bit for bit") {
-  AdaptedLinear layer(make_base(DType::f32));
+  AdaptedLinear layer(random_linear(out, in, DType::f32));
   layer.add("default", make_lora(2, DType::f32));
   const Variable x(random_tensor({2, 3, in}, 2));
   const Tensor base = layer.base().forward(x, nn::Context()).value();
@@ -100,7 +92,7 @@ TEST_CASE("adapted linear: without an adapter that applies it is its base, bit f
 }
 
 TEST_CASE("adapted linear: adapters add up, each with its own scale") {
-  AdaptedLinear layer(make_base(DType::f64));
+  AdaptedLinear layer(random_linear(out, in, DType::f64));
   layer.add("a", make_lora(2, DType::f64, {.scaling = 2}));
   layer.add("b", make_lora(3, DType::f64, {.scaling = -0.5}));
   const Tensor x = random_tensor({2, 3, in}, 2, DType::f64);
@@ -119,7 +111,7 @@ TEST_CASE("adapted linear: adapters add up, each with its own scale") {
 }
 
 TEST_CASE("adapted linear: an adapter that is no low-rank term adds what it computes") {
-  AdaptedLinear layer(make_base(DType::f32));
+  AdaptedLinear layer(random_linear(out, in, DType::f32));
   auto shift = std::make_unique<Shift>();
   const Tensor vector = shift->vector();
   layer.add("shift", std::move(shift));
@@ -136,7 +128,7 @@ TEST_CASE("adapted linear: an adapter that is no low-rank term adds what it comp
 TEST_CASE("adapted linear: dropout needs training, and differs from layer to layer") {
   const Variable x(random_tensor({2, 3, in}, 2));
   const auto output = [&](uint32_t module, const nn::Context& context) {
-    AdaptedLinear layer(make_base(DType::f32));
+    AdaptedLinear layer(random_linear(out, in, DType::f32));
     layer.add("default",
               make_lora(2, DType::f32, {.scaling = 1, .dropout = 0.5, .dropout_module = module}));
     return layer.forward(x, context).value();
@@ -154,7 +146,7 @@ TEST_CASE("adapted linear: dropout needs training, and differs from layer to lay
 TEST_CASE("adapted linear: the base keeps its paths, adapters have theirs below their names") {
   class Block final : public nn::Module {
    public:
-    nn::Child<nn::LinearLike> q_proj{*this, "q_proj", make_base(DType::f32)};
+    nn::Child<nn::LinearLike> q_proj{*this, "q_proj", random_linear(out, in, DType::f32)};
   };
   Block block;
   block.q_proj.replace([](std::unique_ptr<nn::LinearLike> old) -> std::unique_ptr<nn::LinearLike> {
@@ -172,7 +164,7 @@ TEST_CASE("adapted linear: the base keeps its paths, adapters have theirs below 
 }
 
 TEST_CASE("adapted linear: a name can be taken once") {
-  AdaptedLinear layer(make_base(DType::f32));
+  AdaptedLinear layer(random_linear(out, in, DType::f32));
   layer.add("a", make_lora(2, DType::f32));
   test::check_contains(
       test::message_of<ConfigError>([&] { layer.add("a", make_lora(2, DType::f32)); }),

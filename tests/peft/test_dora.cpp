@@ -22,20 +22,12 @@
 namespace graft::peft {
 namespace {
 
-using test::check_contains, test::message_of, test::random_tensor, test::same_bits;
+using test::check_contains, test::message_of, test::random_linear, test::random_tensor,
+    test::same_bits;
 
 constexpr int64_t in = 64;
 constexpr int64_t out = 40;
 constexpr int64_t r = 3;
-
-std::unique_ptr<nn::Linear> make_base(DType dtype, bool bias = true) {
-  auto base = std::make_unique<nn::Linear>(in, out, bias);
-  uint64_t seed = 1;
-  for (const nn::NamedMember& parameter : nn::named_parameters(*base))
-    parameter.member->load(random_tensor(parameter.member->shape(), seed++, dtype));
-  nn::set_requires_grad(*base, false);
-  return base;
-}
 
 /// An adapter on the base, none of whose numbers is at its start.
 std::unique_ptr<Dora> make_dora(const nn::Linear& base, DType dtype, LoraOptions options = {}) {
@@ -91,26 +83,24 @@ Tensor output(const Tensor& x, const Tensor& w, const nn::Linear& base) {
                      {}, {});
 }
 
-void requantize(nn::Linear& base) {
-  for (nn::Member* member : base.members()) {
-    if (auto* weight = dynamic_cast<nn::Weight*>(member))
-      weight->load(quant::to_panels(quant::quantize(weight->value(), {})));
-  }
+enum class Held { dense, panels, four_bits };
+
+void hold(nn::Linear& base, Held held) {
+  if (held == Held::panels)
+    base.pack();
+  if (held == Held::four_bits)
+    base.weight().load(quant::to_panels(quant::quantize(base.weight().value(), {})));
 }
 
 }  // namespace
 
 TEST_CASE("dora: the layer is m / |W + BA| (W + BA), whatever its weight is held in") {
-  enum class Held { dense, panels, four_bits };
   for (const Held held : {Held::dense, Held::panels, Held::four_bits}) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       CAPTURE(static_cast<int>(held));
       CAPTURE(dtype);
-      auto base = make_base(dtype);
-      if (held == Held::panels)
-        base->pack();
-      if (held == Held::four_bits)
-        requantize(*base);
+      auto base = random_linear(out, in, dtype);
+      hold(*base, held);
       AdaptedLinear layer(std::move(base));
       auto dora = make_dora(layer.base(), DType::f32, {.scaling = 1.7});
       const Tensor w = merged(layer.base().weight().value(), *dora);
@@ -127,7 +117,7 @@ TEST_CASE("dora: the layer is m / |W + BA| (W + BA), whatever its weight is held
 
 TEST_CASE("dora: magnitudes start as the norms, with which it is a LoRA") {
   for (const bool random : {false, true}) {
-    AdaptedLinear layer(make_base(DType::f64));
+    AdaptedLinear layer(random_linear(out, in, DType::f64));
     auto dora = std::make_unique<Dora>(layer.base().weight(), LoraOptions{.r = r, .scaling = 2});
     initialize(*dora, random ? LoraInit::random : LoraInit::standard, 1, "path", DType::f64);
     dora->initialize_magnitude();
@@ -142,7 +132,7 @@ TEST_CASE("dora: magnitudes start as the norms, with which it is a LoRA") {
 
 TEST_CASE("dora: gradients agree with differences of the layer whose norms stand still") {
   for (const bool drops : {false, true}) {
-    AdaptedLinear layer(make_base(DType::f64));
+    AdaptedLinear layer(random_linear(out, in, DType::f64));
     auto made = make_dora(layer.base(), DType::f64,
                           {.scaling = 1.7, .dropout = drops ? 0.4 : 0, .dropout_module = 9});
     Dora& dora = *made;
@@ -195,7 +185,7 @@ TEST_CASE("dora: gradients agree with differences of the layer whose norms stand
 }
 
 TEST_CASE("dora: several adapters apply one after the other, each to what was there before it") {
-  AdaptedLinear layer(make_base(DType::f64));
+  AdaptedLinear layer(random_linear(out, in, DType::f64));
   const Tensor w = layer.base().weight().value();
   const auto lora_of = [&](uint64_t seed) {
     auto lora = std::make_unique<Lora>(in, out, LoraOptions{.r = 2, .scaling = 0.5});
@@ -226,8 +216,23 @@ TEST_CASE("dora: several adapters apply one after the other, each to what was th
   CHECK(test::max_difference(y.value(), output(x, expected, layer.base())) < 1e-11);
 }
 
+TEST_CASE("dora: its norms take no memory of the layer's size") {
+  constexpr int64_t size = 512;
+  for (const Held held : {Held::dense, Held::panels, Held::four_bits}) {
+    CAPTURE(static_cast<int>(held));
+    auto base = random_linear(size, size, DType::f32);
+    hold(*base, held);
+    const auto norms_of = [&] {
+      Dora dora(base->weight(), LoraOptions{.r = r});
+      initialize(dora, LoraInit::random, 1, "path", DType::f32);
+      dora.initialize_magnitude();
+    };
+    CHECK(test::growth_of(norms_of).peak < 4 * size * size);
+  }
+}
+
 TEST_CASE("dora: a row of zeros stays zero") {
-  auto base = make_base(DType::f32, false);
+  auto base = random_linear(out, in, DType::f32, false);
   Tensor w = base->weight().value().clone();
   std::fill_n(w.data<float>(), in, 0.0F);
   nn::named_parameters(*base)[0].member->load(w);
@@ -244,7 +249,7 @@ TEST_CASE("dora: a row of zeros stays zero") {
 }
 
 TEST_CASE("dora: the norms of an adapter that is not trained follow its numbers") {
-  AdaptedLinear layer(make_base(DType::f32));
+  AdaptedLinear layer(random_linear(out, in, DType::f32));
   auto made = make_dora(layer.base(), DType::f32);
   Dora& dora = *made;
   layer.add("default", std::move(made));
@@ -335,9 +340,9 @@ TEST_CASE("dora: merged with others, in part or whole, it applies in its place")
     model.unmerge_adapter();
     CHECK(same_bits(test::logits_of(model, ids), expected));
   }
-  nn::Context rows;
-  rows.adapters = nn::AdapterSelection{.names = {}, .by_row = {"one", "after"}};
-  check_contains(message_of<ConfigError>([&] { model.forward(ids, rows); }),
+  check_contains(message_of<ConfigError>([&] {
+                   model.forward(ids, test::by_row({"one", "after"}));
+                 }),
                  "cannot apply to single rows");
 }
 

@@ -10,22 +10,7 @@
 namespace graft::peft {
 namespace {
 
-/// Bytes more in use after an action, and how many more there were in between.
-struct Growth {
-  int64_t lasting = 0;
-  int64_t peak = 0;
-
-  bool operator==(const Growth&) const = default;
-};
-
-template <class Action>
-Growth growth_of(const Action& action) {
-  allocator(cpu).reset_peak();
-  const int64_t before = allocator(cpu).stats().current;
-  action();
-  const MemoryStats after = allocator(cpu).stats();
-  return {after.current - before, after.peak - before};
-}
+using test::Growth, test::growth_of;
 
 }  // namespace
 
@@ -81,9 +66,7 @@ TEST_CASE("many adapters: they apply as they were added, in whatever order they 
   CHECK(test::same_bits(logits({"a", "m", "z"}), logits({"z", "m", "a"})));
   // Those before DoRA are scaled by it, those behind it are not.
   CHECK(test::max_difference(logits({"z", "m"}), logits({"m", "a"})) > 1e-3);
-  nn::Context rows;
-  rows.adapters = nn::AdapterSelection{.names = {}, .by_row = {"a", "a"}};
-  CHECK(test::same_bits(test::logits_of(model, ids, rows), logits({"a"})));
+  CHECK(test::same_bits(test::logits_of(model, ids, test::by_row({"a", "a"})), logits({"a"})));
 }
 
 }  // namespace graft::peft
