@@ -47,10 +47,29 @@ void check_variant(const CombineInput& input, const CombineOptions& options) {
               input.name,
               "\" has use_dora, of which PEFT leaves out the magnitudes; without compat "
               "they count");
+  GRAFT_CHECK(input.config.bias == "none" || options.compat == Compat::none, ConfigError,
+              "combine: \"", input.name, "\" has bias \"", input.config.bias,
+              "\": PEFT trains the biases of the base model itself, where they stay with any "
+              "weight; without compat they are weighted");
   GRAFT_CHECK(!input.config.use_dora || options.combination_type != Combination::cat, ConfigError,
               "combine: \"", input.name,
               "\" has use_dora: what it changes has no factors that cat "
               "could put beside others; take svd, which has them for the rank you choose");
+}
+
+/// Of what PEFT takes no notice of where A and B are combined by themselves.
+void check_svd_options(const std::vector<CombineInput>& inputs, const CombineOptions& options) {
+  const CombineOptions used = options_for(inputs, options);
+  if (used.compat == Compat::none || is_svd(used.combination_type))
+    return;
+  GRAFT_CHECK(!used.svd_rank && !used.svd_clamp, ConfigError,
+              "combine: ", used.svd_rank ? "svd_rank" : "svd_clamp",
+              " is given, of which PEFT takes no notice "
+              "for ",
+              name(used.combination_type),
+              inputs.size() == 1 ? ", as which it combines one adapter alone" : "",
+              "; leave it out, or take ",
+              inputs.size() == 1 ? "no compat" : "a type with svd in its name, or no compat");
 }
 
 /// Names of modules, each once, in order.
@@ -96,6 +115,7 @@ std::string united_bias(const std::string& one, const std::string& other) {
 
 void check_inputs(const std::vector<CombineInput>& inputs, const CombineOptions& options) {
   GRAFT_CHECK(!inputs.empty(), ConfigError, "combine: no adapters are given; name at least one");
+  check_svd_options(inputs, options);
   for (const CombineInput& input : inputs) {
     GRAFT_CHECK(std::ranges::count(inputs, input.name, &CombineInput::name) == 1, ConfigError,
                 "combine: \"", input.name, "\" is given twice");
@@ -159,6 +179,8 @@ LoraConfig combined_config(const std::vector<CombineInput>& inputs, int64_t rank
 }
 
 void CombinedAdapter::add_layer(const LayerDeltas& layer, bool has_bias) {
+  if (options_.on_layer)
+    options_.on_layer(layer.path);
   std::vector<LayerPart> parts;
   std::vector<NamedDelta> deltas;
   Tensor bias;
@@ -179,8 +201,6 @@ void CombinedAdapter::add_layer(const LayerDeltas& layer, bool has_bias) {
   check_finite(deltas, layer.path);
   const CombinedLayer combined = combine(parts, options_, rank_, layer.path);
   layers_.push_back({layer.path, combined.energy, combined.discarded});
-  if (options_.on_layer)
-    options_.on_layer(layer.path);
   const auto& [a, b] = combined.factors;
   const auto put = [&](std::string_view parameter, const Tensor& value) {
     tensors_[adapter_key(layer.path, parameter)] = value;

@@ -33,6 +33,22 @@ Tensor combined_copy(const AdapterTensor& tensor, const std::vector<CombineInput
   return tensor.is_transposed ? sum.transpose(0, 1).contiguous() : sum.clone();
 }
 
+/// Two whole modules cannot be one in PEFT.
+void check_whole_copies(const std::vector<CombineInput>& inputs, nn::CausalLM& base) {
+  for (const nn::NamedMember& parameter : base_parameters(base)) {
+    const nn::Override* found = nullptr;
+    for (const CombineInput& input : inputs) {
+      const nn::Override* copy = parameter.member->overrides()->find(input.name);
+      if (copy == nullptr || !copy->is_whole())
+        continue;
+      GRAFT_CHECK(found == nullptr, ConfigError, "combine: \"", found->adapter, "\" and \"",
+                  copy->adapter, "\" both bring a copy of ", parameter.path,
+                  ", which PEFT refuses; without compat they are weighted");
+      found = copy;
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<CombineInput> PeftModel::combine_inputs(const std::vector<std::string>& adapters,
@@ -47,6 +63,8 @@ std::vector<CombineInput> PeftModel::combine_inputs(const std::vector<std::strin
     inputs.push_back({added.name, weights[i], added.config, added.modules});
   }
   check_inputs(inputs, options);
+  if (options.compat == Compat::peft)
+    check_whole_copies(inputs, base_);
   return inputs;
 }
 

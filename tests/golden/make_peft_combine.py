@@ -4,6 +4,8 @@ See README.md for the tensors and keys. The adapters are those of make_peft_file
 make_peft_parts.py; the closed form is worked out on a layer of one number.
 """
 
+import contextlib
+import itertools
 import warnings
 
 from recording import start, versions, write_json, write_tensors
@@ -25,14 +27,22 @@ ADAPTERS = {
         "all": "peft_files/all_linear",
         "rs": "peft_files/rslora",
         "patterns": "peft_files/patterns",
+        "tokens": "peft_parts/tokens_of_tied",
     },
-    "models/untied": {"e": "peft_parts/embedding", "f": "peft_files/embedding"},
+    "models/untied": {
+        "e": "peft_parts/embedding",
+        "f": "peft_files/embedding",
+        "saved": "peft_parts/save_norms",
+        "saved_too": "peft_parts/save_norms",
+    },
+    "models/biases": {"g": "peft_files/lora_bias", "h": "peft_files/lora_bias"},
 }
 LAYERS = {
     "models/gqa": "model.layers.1.self_attn.v_proj",
     "models/untied": "model.embed_tokens",
+    "models/biases": "model.layers.1.self_attn.v_proj",
 }
-GQA, UNTIED = ADAPTERS
+GQA, UNTIED, BIASES = ADAPTERS
 HALF = {"density": 0.5}
 # name: (base, adapters, weights, type, options)
 CASES = {
@@ -61,7 +71,17 @@ CASES = {
     "dare_linear": (GQA, ["a", "b"], [1.0, -0.7], "dare_linear", {"density": 1.0}),
     "embedding_cat": (UNTIED, ["e", "f"], [0.5, -0.5], "cat", {}),
     "embedding_svd": (UNTIED, ["e", "f"], [0.5, -0.5], "svd", {"svd_rank": 2}),
+    # What is no low-rank matrix is left out, or that of the base.
+    "saved_first": (UNTIED, ["saved", "e"], [0.5, 1.0], "cat", {}),
+    "saved_second": (UNTIED, ["e", "saved"], [1.0, 0.5], "cat", {}),
+    "tokens_first": (GQA, ["tokens", "a"], [0.5, 1.0], "cat", {}),
+    "tokens_second": (GQA, ["a", "tokens"], [1.0, 0.5], "svd", {}),
+    "lora_bias_cat": (BIASES, ["g", "h"], [0.7, 0.4], "cat", {}),
+    "lora_bias_linear": (BIASES, ["g", "h"], [0.7, -0.4], "linear", {}),
 }
+# (base, adapters) that PEFT does not combine, all with a weight of 1
+REFUSED = [(UNTIED, ["saved", "saved_too"])]
+CLAMPED = (GQA, ["a", "patterns"], [0.8, 0.4], {"svd_rank": 2, "svd_clamp": 0.9})
 TASKS = [[3.0, -1.0, 2.0, 0.5], [-2.0, -4.0, 1.0, 0.1]]
 
 
@@ -104,6 +124,54 @@ def combine(model, name, ids):
     if "svd" not in kind:
         made |= {"A": a.detach().clone(), "B": b.detach().clone()}
     return record, {f"{name}.{key}": value for key, value in made.items()}
+
+
+@contextlib.contextmanager
+def singular_vectors_times(signs):
+    """Their signs are chance: here the first ones are those that LAPACK found times these."""
+    svd = torch.linalg.svd
+
+    def turned(*arguments, **settings):
+        u, s, vh = svd(*arguments, **settings)
+        turns = torch.ones(s.shape)
+        turns[: len(signs)] = torch.tensor(signs)
+        u[:, : len(turns)] *= turns
+        vh[: len(turns)] *= turns[:, None]
+        return u, s, vh
+
+    torch.linalg.svd = turned
+    try:
+        yield
+    finally:
+        torch.linalg.svd = svd
+
+
+def clamped():
+    """The changes of one layer with svd_clamp, which depend on the signs of singular vectors."""
+    base, adapters, weights, options = CLAMPED
+    model = load(base)
+    layer = model.get_submodule(f"base_model.model.{LAYERS[base]}")
+    made = {}
+    for index, signs in enumerate(itertools.product([1.0, -1.0], repeat=options["svd_rank"])):
+        name = f"clamped_{index}"
+        with singular_vectors_times(signs):
+            model.add_weighted_adapter(adapters, weights, name, combination_type="svd", **options)
+        a, b = factors(layer, name)
+        made[f"{name}.change"] = (b @ a).detach()
+    record = {"base": base, "adapters": adapters, "weights": weights, "type": "svd"}
+    return record | {"options": options, "ways": len(made)}, made
+
+
+def refusals():
+    """The messages with which PEFT refuses."""
+    records = []
+    for base, adapters in REFUSED:
+        try:
+            load(base).add_weighted_adapter(adapters, [1.0] * len(adapters), "new", "cat")
+        except ValueError as error:
+            records.append({"base": base, "adapters": adapters, "message": str(error)})
+    assert len(records) == len(REFUSED)
+    return records
 
 
 class OneNumber(torch.nn.Module):
@@ -182,6 +250,8 @@ def main():
             record, made = combine(model, name, ids)
             records.append(record)
             tensors |= made
+    clamped_record, made = clamped()
+    tensors |= made
     write_tensors("peft_combine.safetensors", tensors)
     write_json(
         "peft_combine.json",
@@ -191,6 +261,8 @@ def main():
             "adapters": ADAPTERS,
             "layers": LAYERS,
             "cases": records,
+            "clamped": clamped_record,
+            "refused": refusals(),
             "closed_form": closed_form(),
             "task_vectors": task_vectors(),
         },

@@ -120,4 +120,61 @@ TEST_CASE("combine compat: with compat the results are PEFT's") {
   }
 }
 
+TEST_CASE("combine compat: with compat factors are clipped as by PEFT, for signs by chance") {
+  const Json& record = answers()["clamped"];
+  const std::string base_path = record["base"];
+  const auto base = models::load(golden(base_path));
+  const std::unique_ptr<PeftModel> model = with_golden_adapters(*base, base_path);
+  CombineOptions options = options_of(record);
+  const auto change = [&](const std::string& name) {
+    model->add_weighted_adapter(record["adapters"].get<Names>(),
+                                record["weights"].get<std::vector<double>>(), name, options);
+    return product(factors_at(*model, answers()["layers"][base_path], name));
+  };
+  options.svd_clamp = record["options"]["svd_clamp"].get<double>();
+  const Tensor clipped = change("clipped");
+  double nearest = 1;
+  for (int i = 0; i < record["ways"]; ++i)
+    nearest = std::min(nearest, test::relative_difference(
+                                    clipped, tensors().load(concat("clamped_", i, ".change"))));
+  CHECK(nearest < 1e-5);
+  options.svd_clamp.reset();
+  CHECK(test::relative_difference(change("whole"), clipped) > 1e-2);
+}
+
+TEST_CASE("combine compat: with compat, what PEFT refuses or takes no notice of is refused") {
+  for (const Json& record : answers()["refused"]) {
+    const std::string base_path = record["base"];
+    const auto base = models::load(golden(base_path));
+    const std::unique_ptr<PeftModel> model = with_golden_adapters(*base, base_path);
+    const auto adapters = record["adapters"].get<Names>();
+    const std::vector<double> weights(adapters.size(), 1);
+    CombineOptions options{.combination_type = Combination::cat, .compat = Compat::peft};
+    check_contains(message_of<ConfigError>(
+                       [&] { model->add_weighted_adapter(adapters, weights, "new", options); }),
+                   "which PEFT refuses; without compat they are weighted");
+    options.compat = Compat::none;
+    model->add_weighted_adapter(adapters, weights, "new", options);
+  }
+  const auto base = models::load(golden("models/biases"));
+  PeftModel model(*base, {.r = 2, .target_modules = {"q_proj"}}, "a");
+  model.add_adapter("b", {.r = 2, .target_modules = {"q_proj"}});
+  model.add_adapter("biased", {.r = 2, .target_modules = {"q_proj"}, .bias = "all"});
+  const auto refused = [&](const Names& adapters, CombineOptions options) {
+    options.compat = Compat::peft;
+    return message_of<ConfigError>([&] {
+      model.add_weighted_adapter(adapters, std::vector<double>(adapters.size(), 1), "new", options);
+    });
+  };
+  check_contains(refused({"a", "b"}, {.combination_type = Combination::linear, .svd_rank = 1}),
+                 "svd_rank is given, of which PEFT takes no notice for linear; leave it out, or");
+  check_contains(refused({"a", "b"},
+                         {.combination_type = Combination::ties, .svd_clamp = 0.9, .density = 0.5}),
+                 "svd_clamp is given, of which PEFT takes no notice for ties");
+  check_contains(refused({"a"}, {.svd_rank = 1}),
+                 "for linear, as which it combines one adapter alone; leave it out, or take no");
+  for (const Names& adapters : {Names{"biased", "a"}, Names{"a", "biased"}, Names{"biased"}})
+    check_contains(refused(adapters, {}), "\"biased\" has bias \"all\": PEFT trains the biases");
+}
+
 }  // namespace graft::peft
