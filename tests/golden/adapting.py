@@ -5,11 +5,12 @@ import warnings
 from pathlib import Path
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear
 from recording import versions, write_json, write_tensors
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 STEPS, ROWS, LENGTH = 5, 3, 9
 KEPT = 4  # positions whose logits are kept
@@ -22,6 +23,30 @@ def load_base(path):
     return AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.float32, attn_implementation="eager"
     ).eval()
+
+
+def load_in_4_bits(folder, settings=None):
+    """A model in f32 that is stored in 4 bits, or put in 4 bits by these settings of bitsandbytes.
+
+    Its CPU code for processors with AVX-512-BF16 repacks weights at the first evaluation and is
+    wrong from then on, so it is switched off.
+    """
+    wanted = {}
+    if settings is not None:
+        wanted["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32, **settings
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        device_map={"": "cpu"},
+        **wanted,
+    )
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def perturb(model, seed):

@@ -68,6 +68,9 @@ ADAPTERS = {
     "gemma_embedding": (GEMMA, {**LORA, "target_modules": ["embed_tokens", "q_proj"]}),
     "gemma_tokens": (GEMMA, {**Q, "trainable_token_indices": IDS, "modules_to_save": ["q_norm"]}),
     "orthogonal": (UNTIED, {**Q, "init_lora_weights": "orthogonal"}),
+    "other_tokens_of_tied": (GQA, {**Q, "trainable_token_indices": [9, 11]}),
+    # The head is no part of all-linear, so there is nothing to tie.
+    "all_linear_tied": (GQA, {**LORA, **TIED, "target_modules": "all-linear"}),
 }
 
 

@@ -47,6 +47,8 @@ ADAPTERS = {
         GQA,
         {**LORA, "target_modules": ["q_proj", "down_proj"], "alora_invocation_tokens": [50]},
     ),
+    # On a base that is put in 4 bits elsewhere.
+    "dora_4bit": ("qlora/dense", {**LORA, **DORA, "target_modules": ["k_proj", "up_proj"]}),
 }
 
 

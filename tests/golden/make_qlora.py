@@ -1,9 +1,7 @@
 """A tiny Llama in 4 bits, written by transformers with bitsandbytes, its logits, and twenty training
 steps of a PEFT adapter on it.
 
-bitsandbytes' CPU code for processors with AVX-512-BF16 repacks weights at the first evaluation and
-is wrong from then on, so it is switched off here; rows are multiples of 64 numbers, where its
-dequantisation is right.
+Rows are multiples of 64 numbers, where bitsandbytes' dequantisation on the CPU is right.
 """
 
 import shutil
@@ -14,9 +12,9 @@ from make_models import randomise, sample_batch
 from recording import versions, write_json, write_tensors
 
 import torch
-from bitsandbytes.nn import Linear4bit
+from adapting import load_in_4_bits
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 SEED = 31
 ROOT = Path("qlora")
@@ -47,25 +45,6 @@ FLAGS = {
 }
 
 
-def load(folder, settings=None):
-    wanted = {}
-    if settings is not None:
-        wanted["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32, **settings
-        )
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        device_map={"": "cpu"},
-        **wanted,
-    )
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-    return model
-
-
 def logits(model, ids, mask):
     with torch.no_grad():
         return model.eval()(input_ids=ids, attention_mask=mask).logits
@@ -73,7 +52,7 @@ def logits(model, ids, mask):
 
 def adapted(trainable=False):
     return PeftModel.from_pretrained(
-        load(ROOT / "nf4"), ROOT / "initial", is_trainable=trainable
+        load_in_4_bits(ROOT / "nf4"), ROOT / "initial", is_trainable=trainable
     )
 
 
@@ -85,12 +64,12 @@ def main():
     ids, mask, _ = sample_batch(CONFIG["vocab_size"], SEED + 1)
     tensors = {"input_ids": ids, "attention_mask": mask}
     for name, settings in QUANTISATION.items():
-        load(ROOT / "dense", settings).save_pretrained(ROOT / name)
-        tensors[f"{name}.logits"] = logits(load(ROOT / name), ids, mask)
+        load_in_4_bits(ROOT / "dense", settings).save_pretrained(ROOT / name)
+        tensors[f"{name}.logits"] = logits(load_in_4_bits(ROOT / name), ids, mask)
 
     torch.manual_seed(SEED)
     model = get_peft_model(
-        load(ROOT / "nf4"),
+        load_in_4_bits(ROOT / "nf4"),
         LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"),
     )
     with torch.no_grad():

@@ -144,6 +144,41 @@ TEST_CASE("lifecycle: what is active and what is trained are two sets") {
   CHECK(model.trainable_adapters() == Names{"b"});
 }
 
+TEST_CASE("lifecycle: of adapters with equal targets, those are trained that PEFT trains") {
+  const auto base = models::load(golden("models/gqa"));
+  const LoraConfig config{.r = 2, .target_modules = {"q_proj", "embed_tokens"}};
+  PeftModel model(*base, config, "a");
+  for (const Json& step : answers()["trained"]) {
+    CAPTURE(step.dump());
+    const std::string action = step["do"];
+    const auto names = step["names"].get<Names>();
+    const bool flag = step["flag"];
+    if (action == "set_adapter")
+      model.set_adapter(names, flag);
+    else if (action == "set_requires_grad")
+      model.set_requires_grad(names, flag);
+    else if (action == "delete_adapter")
+      model.delete_adapter(names[0]);
+    else if (names[0] != "a")
+      model.add_adapter(names[0], config);
+    Names expected;
+    for (const auto& [name, is_trained] : step["trained"].items()) {
+      if (is_trained == true)
+        expected.push_back(name);
+    }
+    CHECK(model.trainable_adapters() == expected);
+    std::set<std::string> of_optimizer;
+    for (const NamedVariable& parameter : model.trainable_parameters()) {
+      CHECK(parameter.variable.requires_grad());
+      for (const char* name : {"a", "b", "c"}) {
+        if (parameter.name.find(concat(".", name, ".")) != std::string::npos)
+          of_optimizer.insert(name);
+      }
+    }
+    CHECK(of_optimizer == std::set<std::string>(expected.begin(), expected.end()));
+  }
+}
+
 TEST_CASE("lifecycle: deleting an adapter leaves the others, and after the last one the base") {
   ThreeAdapters three;
   PeftModel& model = three.model;
@@ -224,6 +259,40 @@ TEST_CASE("lifecycle: of two adapters with a copy of one module, each brings its
     model.delete_adapter("a");
     CHECK(same_bits(logits_of(model, ids), b));
   }
+}
+
+TEST_CASE("lifecycle: adapters that train different tokens apply together, as PEFT merges them") {
+  const auto base = models::load(golden("models/gqa"));
+  const Tensor ids = tensors().load("input_ids");
+  PeftModel model = PeftModel::from_pretrained(*base, golden("peft_parts/tokens_of_tied"), "a");
+  model.load_adapter(golden("peft_parts/other_tokens_of_tied"), "b");
+  const Tensor a = logits_of(model, ids);
+  model.set_adapter({"a", "b"}, true);
+  check_logits("tokens_of_two", model);
+  const Tensor both = logits_of(model, ids);
+  CHECK(!same_bits(both, a));
+  model.merge_adapter();
+  check_logits("tokens_of_two", model);
+  model.unmerge_adapter();
+  CHECK(same_bits(logits_of(model, ids), both));
+  model.set_adapter({"a"});
+  CHECK(same_bits(logits_of(model, ids), a));
+  model.merge_and_unload({"a", "b"});
+  CHECK(test::relative_difference(logits_of(*base, ids), both) < peft_tolerance);
+}
+
+TEST_CASE("lifecycle: adapters that train the same token are used one at a time") {
+  const auto base = tiny_llama(1);
+  LoraConfig config{
+      .r = 2, .target_modules = {"q_proj"}, .trainable_token_indices = {{"", {3, 5}}}};
+  PeftModel model(*base, config, "a");
+  config.trainable_token_indices = {{"", {5, 7}}};
+  model.add_adapter("b", config);
+  check_contains(message_of<ConfigError>([&] {
+                   model.set_adapter({"a", "b"});
+                 }),
+                 "\"a\" and \"b\" both bring a copy of the same parameter");
+  CHECK(model.active_adapters() == Names{"a"});
 }
 
 TEST_CASE("lifecycle: of what is loaded, is_trainable says whether it is trained") {

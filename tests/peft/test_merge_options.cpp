@@ -3,7 +3,10 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 
+#include "graft/io/json.h"
+#include "graft/io/safetensors.h"
 #include "graft/models/save.h"
 #include "graft/quant/config.h"
 #include "graft/tensor/allocator.h"
@@ -37,6 +40,22 @@ nn::Weight& weight_at(nn::CausalLM& model, const std::string& path) {
       return dynamic_cast<nn::Weight&>(*parameter.member);
   }
   throw Error(concat("there is no ", path));
+}
+
+/// A weight in 4 bits, in bitsandbytes' order.
+quant::QuantizedTensor quantized_at(nn::CausalLM& model, const std::string& path) {
+  return quant::to_blocks(std::get<quant::QuantizedTensor>(weight_at(model, path).storage()));
+}
+
+/// All that a weight in 4 bits is held in.
+std::vector<Tensor> parts_of(const quant::QuantizedTensor& x) {
+  std::vector<Tensor> parts = {x.codes, x.map};
+  if (x.absmax.defined())
+    parts.push_back(x.absmax);
+  if (x.nested)
+    parts.insert(parts.end(), {x.nested->blocks.codes, x.nested->blocks.absmax,
+                               x.nested->blocks.map, Tensor::full({1}, x.nested->offset)});
+  return parts;
 }
 
 /// The weight as products have it, in f32.
@@ -143,6 +162,65 @@ TEST_CASE("merging on 4 bits: each choice loses what it says") {
       }
     }
   }
+}
+
+TEST_CASE(
+    "merging on 4 bits: what is put in 4 bits again has the bytes that bitsandbytes gives it") {
+  const io::SafetensorsFile answers(golden("peft_life.safetensors"), io::Access::read);
+  quant::Config format = quant::nf4();
+  format.bnb_4bit_use_double_quant = false;  // whose 8-bit rounding on the CPU is not the nearest
+  const io::Json records = io::read_json_file(golden("peft_life.json"))["merges"];
+  int merges = 0;
+  for (const io::Json& record : records) {
+    if (record["dtype"] != "nf4")
+      continue;
+    ++merges;
+    const auto name = record["name"].get<std::string>();
+    CAPTURE(name);
+    const auto base = models::load(golden(record["base"].get<std::string>()), {.quant = format});
+    PeftModel model =
+        PeftModel::from_pretrained(*base, golden(record["adapters"][0].get<std::string>()));
+    const std::vector<std::string> modules = model.targeted_modules("default");
+    model.merge_and_unload({"default"}, {.requantize = true});
+    int64_t compared = 0;
+    for (const nn::NamedMember& parameter : base_parameters(*base)) {
+      const std::string key = name + "." + parameter.path;
+      if (!answers.contains(key))
+        continue;
+      CAPTURE(parameter.path);
+      const quant::QuantizedTensor merged = quantized_at(*base, parameter.path);
+      CHECK(std::ranges::equal(merged.codes.bytes(), answers.load(key).bytes()));
+      const Tensor scales = answers.load(key + ".absmax");
+      // The largest number of a block: the sum of a product and a weight, in two orders.
+      CHECK(test::relative_difference(merged.absmax, scales) < 1e-6);
+      ++compared;
+    }
+    CHECK(compared == std::ssize(modules));
+  }
+  CHECK(merges == 2);
+}
+
+TEST_CASE("merging on 4 bits: a thousand merges leave the bytes of the base as they are") {
+  const auto base = models::load(golden("qlora/nf4"));
+  PeftModel model(*base, {.r = 2, .target_modules = {"up_proj"}});
+  perturb(model, 3);
+  const auto bytes = [&] {
+    std::string all;
+    for (const Tensor& part :
+         parts_of(std::get<quant::QuantizedTensor>(weight_at(*base, up_proj).storage()))) {
+      const auto span = part.bytes();
+      all.append(reinterpret_cast<const char*>(span.data()), span.size());
+    }
+    return all;
+  };
+  const std::string before = bytes();
+  const Tensor logits = logits_of(model, some_ids(1, 4));
+  for (int i = 0; i < 1000; ++i) {
+    model.merge_adapter({"default"}, {.requantize = i % 2 == 0});
+    model.unmerge_adapter();
+  }
+  CHECK(bytes() == before);
+  CHECK(same_bits(logits_of(model, some_ids(1, 4)), logits));
 }
 
 TEST_CASE("merging on 4 bits: in memory, a requantised merge is used, and dropped again") {
