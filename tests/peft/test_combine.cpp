@@ -62,6 +62,47 @@ CombineOptions options_for(Combination type, double density = 0.5) {
   return options;
 }
 
+bool draws(Combination type) {
+  return name(type).starts_with("dare");
+}
+
+/// TIES and magnitude pruning of exact changes, number by number: the weighted changes are pruned;
+/// TIES takes the mean of those of the sign that has the larger sum, or more votes.
+Tensor pruned_change(const std::vector<LayerPart>& parts, const CombineOptions& options) {
+  std::vector<std::vector<double>> tasks;
+  Shape shape;
+  for (const LayerPart& part : parts) {
+    const Tensor change = ops::scale(product(part.factors), part.scaling);
+    shape = change.shape();
+    tasks.push_back(prune_by_magnitude(change, *options.density).to_vector());
+    for (double& value : tasks.back())
+      value *= part.weight;
+  }
+  const bool elects = name(options.combination_type).starts_with("ties");
+  std::vector<double> combined(tasks[0].size());
+  for (size_t i = 0; i < combined.size(); ++i) {
+    double sum = 0, votes = 0;
+    for (const auto& task : tasks) {
+      sum += task[i];
+      votes += (task[i] > 0) - (task[i] < 0);
+    }
+    combined[i] = sum;
+    if (!elects)
+      continue;
+    const double total = options.majority_sign_method == MajoritySign::total ? sum : votes;
+    const double sign = total >= 0 ? 1 : -1;
+    double agreeing = 0, count = 0;
+    for (const auto& task : tasks) {
+      if (task[i] * sign <= 0)
+        continue;
+      agreeing += task[i];
+      ++count;
+    }
+    combined[i] = agreeing / std::max(count, 1.0);
+  }
+  return Tensor::from(combined, shape).to(DType::f32);
+}
+
 double relative_error(const Tensor& a, const Tensor& b) {
   return std::sqrt(ops::sum_of_squares(ops::add(a, b, -1)) / ops::sum_of_squares(b));
 }
@@ -175,6 +216,57 @@ TEST_CASE("combine: a lower rank gives the nearest matrix, and the energy that i
     CHECK(layer.discarded == doctest::Approx(lost).epsilon(1e-5));
     const Approximation nearest = compress(exact, rank, Svd::exact);
     CHECK(lost == doctest::Approx(nearest.discarded).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("combine: of pruned and elected changes, what is lost by the rank is what is reported") {
+  const std::vector<LayerPart> parts = {random_part(2, 1, 1, 1.5), random_part(4, -0.7, 3),
+                                        random_part(3, 0.4, 5, -2)};
+  for (const Combination type : every_type) {
+    if (!prunes(type))
+      continue;
+    for (const double density : {0.2, 0.55, 1.0}) {
+      for (const MajoritySign method : {MajoritySign::total, MajoritySign::frequency}) {
+        CAPTURE(name(type));
+        CAPTURE(density);
+        CAPTURE(name(method));
+        CombineOptions options = options_for(type, density);
+        options.majority_sign_method = method;
+        options.seed = 3;
+        const CombinedLayer whole = combine(parts, options, 9, "x");  // of every rank there is
+        const Tensor change = product(whole.factors);
+        CHECK(whole.discarded <= 1e-12 * whole.energy);
+        if (!draws(type))
+          CHECK(relative_error(change, pruned_change(parts, options)) < 1e-6);
+        for (const int64_t rank : {1, 2, 5}) {
+          const CombinedLayer layer = combine(parts, options, rank, "x");
+          const double lost = ops::sum_of_squares(ops::add(change, product(layer.factors), -1));
+          CHECK(layer.energy == doctest::Approx(ops::sum_of_squares(change)).epsilon(1e-5));
+          CHECK(layer.discarded == doctest::Approx(lost).epsilon(1e-4));
+          CHECK(lost ==
+                doctest::Approx(compress(change, rank, Svd::exact).discarded).epsilon(1e-4));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("combine: of a large layer, too, whose singular values are found in part") {
+  std::vector<LayerPart> parts;
+  for (const int64_t r : {2, 6, 3})
+    parts.push_back({.factors = {.a = random_tensor({r, 160}, static_cast<uint64_t>(r)),
+                                 .b = random_tensor({200, r}, static_cast<uint64_t>(r) + 20)},
+                     .weight = r == 6 ? -0.5 : 1});
+  for (const Combination type :
+       {Combination::ties, Combination::dare_ties, Combination::magnitude_prune}) {
+    CAPTURE(name(type));
+    CombineOptions options = options_for(type, 0.4);
+    options.seed = 5;
+    const Tensor change = product(combine(parts, options, 160, "x").factors);
+    const CombinedLayer layer = combine(parts, options, 4, "x");
+    const double lost = ops::sum_of_squares(ops::add(change, product(layer.factors), -1));
+    CHECK(layer.energy == doctest::Approx(ops::sum_of_squares(change)).epsilon(1e-5));
+    CHECK(layer.discarded == doctest::Approx(lost).epsilon(1e-4));
   }
 }
 
