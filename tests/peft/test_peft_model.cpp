@@ -87,6 +87,30 @@ TEST_CASE("peft model: a new adapter changes no bit of the logits") {
   }
 }
 
+TEST_CASE("peft model: a new adapter on embeddings and heads changes no bit of the logits") {
+  struct Case {
+    const char* model;
+    Targets targets;
+    bool is_tied = false;
+  };
+  for (const Case& each :
+       {Case{"models/untied", {"embed_tokens"}}, Case{"models/gqa", {"embed_tokens", "lm_head"}},
+        Case{"models/gqa", {"embed_tokens", "q_proj"}, true}, Case{"models/bf16", {"embed_tokens"}},
+        Case{"models/f16", {"embed_tokens", "lm_head"}}, Case{"families/gemma3", {"embed_tokens"}},
+        Case{"families/gpt2", {"wte", "wpe", "c_attn"}}}) {
+    CAPTURE(std::string(each.model));
+    for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+      CAPTURE(dtype);
+      const auto model = models::load(test::golden(each.model), {.dtype = dtype});
+      const Tensor ids = some_ids(2, 9);
+      const Tensor base = logits_of(*model, ids);
+      const PeftModel adapted = get_peft_model(
+          *model, {.target_modules = each.targets, .ensure_weight_tying = each.is_tied});
+      CHECK(same_bits(logits_of(adapted, ids), base));
+    }
+  }
+}
+
 TEST_CASE("peft model: init false is no identity") {
   const auto model = tiny_llama(2);
   const Tensor base = logits_of(*model, some_ids(1, 6));
