@@ -182,6 +182,52 @@ def rope_tables(architecture, config):
     return {}
 
 
+def adapter_pairs(tensors):
+    """{name of the weight: [A, B]} of PEFT's tensors."""
+    pairs = {}
+    for key, tensor in tensors.items():
+        path, kind = key.removeprefix("base_model.model.").split(".lora_")
+        pair = pairs.setdefault(f"{path}.weight", [None, None])
+        pair[kind.removeprefix("embedding_").startswith("B")] = tensor.float()
+    return pairs
+
+
+def write_gguf_adapter(path, folder, adapter, tensors, type=GGMLQuantizationType.F32):
+    """A LoRA of PEFT's for the model of a folder, as llama.cpp's convert_lora_to_gguf.py writes it.
+
+    `adapter` is the adapter's configuration. Rows of B that rotated heads read are moved as those of
+    the weight are, A of an embedding stands transposed, and what no block of the type divides is
+    F16.
+    """
+    config = AutoConfig.from_pretrained(folder).to_dict()
+    architecture = ARCHITECTURES[config["model_type"]]
+    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[architecture])
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_name(path.stem)
+    writer.add_base_model_count(1)
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(adapter["lora_alpha"]))
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    for name, (a, b) in adapter_pairs(tensors).items():
+        new = names.get_name(name, try_suffixes=(".weight",))
+        assert new is not None, name
+        pair = {
+            "lora_a": a.T if new == "token_embd.weight" else a,
+            "lora_b": stored(name, b, architecture, config),
+        }
+        for end, tensor in pair.items():
+            block = gguf.GGML_QUANT_SIZES[type][0]
+            fits = tensor.shape[-1] % block == 0
+            held = type if fits else GGMLQuantizationType.F16
+            data = gguf.quantize(tensor.contiguous().numpy(), held)
+            writer.add_tensor(f"{new}.{end}", data, raw_dtype=held)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def file_type_of(name, tensor, matrices):
     """Vectors, norms and position tables stay f32."""
     plain = tensor.ndim == 1 or name.endswith("_norm.weight") or name == "position_embd.weight"

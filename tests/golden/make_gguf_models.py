@@ -1,4 +1,5 @@
-"""Models of every architecture that graft reads from GGUF files, beside what transformers answers."""
+"""Models of every architecture that graft reads from GGUF files, beside what transformers answers;
+adapters of make_peft_files.py as GGUF files."""
 
 import json
 import shutil
@@ -11,7 +12,7 @@ arguments = start(__doc__)
 import torch  # noqa: E402
 from families import REMOVED, new_rope  # noqa: E402
 from gguf import GGMLQuantizationType  # noqa: E402
-from gguf_conversion import write_gguf  # noqa: E402
+from gguf_conversion import write_gguf, write_gguf_adapter  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
@@ -63,6 +64,15 @@ CASES = {
 }
 
 
+# name: (adapter, type of its matrices)
+ADAPTERS = {
+    "lora_f32": ("peft_files/all_linear", GGMLQuantizationType.F32),
+    "lora_f16": ("peft_files/fractional_alpha", GGMLQuantizationType.F16),
+    "lora_q8_0": ("peft_files/q_v", GGMLQuantizationType.Q8_0),
+    "lora_embedding": ("peft_files/embedding", GGMLQuantizationType.F32),
+}
+
+
 def config_of(case):
     model, changes = CASES[case]
     config = json.loads((Path("families") / model / "config.json").read_text(encoding="utf-8"))
@@ -93,6 +103,17 @@ def make_case(name, scratch, ids):
     return record, model(input_ids=ids).logits[0]
 
 
+def make_adapter(name):
+    source, type = ADAPTERS[name]
+    adapter = json.loads((Path(source) / "adapter_config.json").read_text(encoding="utf-8"))
+    base = adapter["base_model_name_or_path"]
+    file = ROOT / f"{name}.gguf"
+    tensors = load_file(Path(source) / "adapter_model.safetensors")
+    pairs = {key: value for key, value in tensors.items() if ".lora_" in key}
+    write_gguf_adapter(file, base, adapter, pairs, type)
+    return {"name": name, "file": str(file), "adapter": source, "base": base, "type": type.name}
+
+
 def main():
     shutil.rmtree(ROOT, ignore_errors=True)
     ROOT.mkdir()
@@ -106,7 +127,12 @@ def main():
     write_tensors("gguf_models.safetensors", tensors)
     write_json(
         "gguf_models.json",
-        {"versions": versions("torch", "transformers", "gguf"), "seed": SEED, "cases": records},
+        {
+            "versions": versions("torch", "transformers", "gguf"),
+            "seed": SEED,
+            "cases": records,
+            "adapters": [make_adapter(name) for name in ADAPTERS],
+        },
     )
 
 

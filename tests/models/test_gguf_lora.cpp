@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "graft/io/json.h"
 #include "graft/models/family.h"
 #include "graft/models/gguf_lora.h"
 #include "graft/models/gguf_names.h"
@@ -58,6 +60,43 @@ TEST_CASE("gguf lora: pairs for every architecture come back with the same bits"
       REQUIRE(found != again.pairs.end());
       CHECK(test::same_bits(found->a, pair.a));
       CHECK(test::same_bits(found->b, pair.b));
+    }
+  }
+}
+
+TEST_CASE("gguf lora: what llama.cpp's converter makes of PEFT's adapters are PEFT's matrices") {
+  const io::Json records = io::read_json_file(test::golden("gguf_models.json"))["adapters"];
+  REQUIRE(records.size() == 4);
+  for (const io::Json& record : records) {
+    CAPTURE(record["name"].get<std::string>());
+    const auto path = [&](const char* key) { return test::golden(record[key].get<std::string>()); };
+    const auto model = models::load_without_numbers(path("base"));
+    CHECK(models::is_gguf_adapter(path("file")));
+    const GgufLora lora = models::read_gguf_lora(path("file"), *model);
+    const io::SafetensorsFile original(path("adapter") / "adapter_model.safetensors");
+    CHECK(lora.alpha == io::read_json_file(path("adapter") / "adapter_config.json")["lora_alpha"]);
+    int64_t matrices = 0;
+    for (const std::string& name : original.names())
+      matrices += name.find(".lora_") != std::string::npos;
+    CHECK(2 * std::ssize(lora.pairs) == matrices);
+    for (const LoraPair& pair : lora.pairs) {
+      CAPTURE(pair.module);
+      const std::string prefix = "base_model.model." + pair.module;
+      const bool is_embedding = pair.module.ends_with("embed_tokens");
+      const char* const ends[2][2] = {{".lora_A.weight", ".lora_B.weight"},
+                                      {".lora_embedding_A", ".lora_embedding_B"}};
+      for (const bool is_b : {false, true}) {
+        const Tensor expected = original.load(prefix + ends[is_embedding][is_b]);
+        const Tensor& given = is_b ? pair.b : pair.a;
+        if (record["type"] == "F32") {
+          CHECK(test::same_bits(given, expected));
+        } else if (record["type"] == "F16" || given.dtype() == DType::f16) {
+          CHECK(test::same_bits(given, expected.to(DType::f16)));
+        } else {
+          // Q8_0: half a step of a 127th of the largest number of a block, whose scale is f16.
+          CHECK(test::relative_difference(given, expected) < 0.51 / 127);
+        }
+      }
     }
   }
 }
