@@ -110,6 +110,8 @@ TEST_CASE("merge: a broken adapter, a full disk and a folder in use leave nothin
   check_exit(run_graft(merge(out, {"--adapter", at(one)})), 0);
   const auto written = snapshot(out);
   check_exit(run_graft(merge(out, {"--adapter", at(one)})), 2);
+  check_exit(run_graft(merge(out, {"--adapter", at(other), "--overwrite"}), small_disk), 4);
+  CHECK(snapshot(out) == written);
   check_exit(run_graft(merge(out, {"--adapter", at(one), "--overwrite"})), 0);
   CHECK(snapshot(out) == written);
 }
@@ -253,6 +255,39 @@ TEST_CASE("several adapters: names, scales and sums") {
   // A folder whose name looks like more than a folder is one.
   fs::copy(golden(one), scratch / "a=b@2");
   CHECK(relative_difference(adapted_logits(scratch, golden(base), {scratch / "a=b@2"}), once) == 0);
+}
+
+TEST_CASE("several adapters: generate and eval use them as a merged model does") {
+  const TemporaryFolder scratch;
+  const std::string model = data("models/stories260k/hf");
+  std::ofstream(scratch / "data.jsonl") << "{\"text\": \"Once upon a time a robot ate soup.\"}\n"
+                                        << "{\"text\": \"Lily saw a blue whale at sea.\"}\n";
+  Arguments adapters;
+  for (const auto& [name, seed, scale] :
+       {std::tuple("poet", "1", "@1.5"), std::tuple("pirate", "2", "@-0.5")}) {
+    check_exit(
+        run_graft({"train", "--model", model, "--data", scratch / "data.jsonl", "--out",
+                   scratch / name, "--max-steps", "6", "--learning-rate", "0.02", "--seed", seed}),
+        0);
+    adapters = joined(adapters, {"--adapter", concat(name, "=", (scratch / name).string(), scale)});
+  }
+  const fs::path merged = scratch / "merged";
+  check_exit(run_graft(joined({"merge", "--model", model, "--out", merged}, adapters)), 0);
+  const auto loss = [&](const fs::path& of, const Arguments& more) {
+    return json_of(run_graft(
+        joined({"eval", "--model", of, "--data", scratch / "data.jsonl", "--json"}, more)))["loss"]
+        .get<double>();
+  };
+  // Sums in two orders, in f32.
+  CHECK(loss(model, adapters) == doctest::Approx(loss(merged, {})).epsilon(1e-5));
+  CHECK(std::fabs(loss(model, adapters) / loss(model, {}) - 1) > 1e-2);
+  const auto text = [&](const fs::path& of, const Arguments& more) {
+    return json_of(run_graft(joined({"generate", "--model", of, "--prompt", "Once upon a time",
+                                     "--raw", "--max-new-tokens", "24", "--json"},
+                                    more)))["text"];
+  };
+  CHECK(text(model, adapters) == text(merged, {}));
+  CHECK(text(model, adapters) != text(model, {}));
 }
 
 TEST_CASE("several adapters: chat chooses among them") {
