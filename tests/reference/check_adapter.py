@@ -118,6 +118,34 @@ EXTRACTED_BY_GRAFT = {
     "energy": (GQA, {"energy": 0.9}),
     "energy of GPT-2": ("families/gpt2", {"energy": 0.9, "max-rank": 12}),
 }
+# name: (model, graft's flags for the two adapters, of the combination)
+COMBINED_BY_GRAFT = {
+    "cat": (UNTIED, [QV_FLAGS, {"lora-r": 2, "use-rslora": True}], {"method": "cat"}),
+    "svd": (GQA, [QV_FLAGS, {"lora-r": 6, "lora-alpha": 3}], {"method": "svd", "rank": 3}),
+    "ties": (GQA, [QV_FLAGS, {"lora-r": 4}], {"method": "ties", "density": 0.6}),
+    "dare_linear, PEFT's formula": (
+        UNTIED,
+        [QV_FLAGS, {**QV_FLAGS, "lora-alpha": 2}],
+        {"method": "dare_linear", "density": 0.7, "compat": "peft"},
+    ),
+    "DoRA and PiSSA": (UNTIED, [{**QV_FLAGS, "use-dora": True}, {**PISSA, "lora-r": 2}], {"rank": 8}),
+    "embedding and head": (
+        UNTIED,
+        [
+            {"target-modules": "embed_tokens,q_proj", "lora-r": 3},
+            {"target-modules": "lm_head,v_proj", "lora-r": 2},
+        ],
+        {"method": "cat"},
+    ),
+    "biases, saved modules and tokens": (
+        "models/biases",
+        [
+            {**QV_FLAGS, "lora-bias": True, "modules-to-save": "norm"},
+            {"lora-r": 2, "trainable-token-indices": "9,70"},
+        ],
+        {"method": "cat"},
+    ),
+}
 QV = {"target_modules": ["q_proj", "v_proj"]}
 DORA = {"use_dora": True}
 # name: (model, PEFT's configuration)
@@ -270,6 +298,29 @@ def check_extracted_by_graft(options, model, flags, notes):
         expect_same_files(out, Path(scratch) / "again")
 
 
+def check_combined_by_graft(options, model, adapters, flags, notes):
+    base = model_folder(options, model)
+    with temporary_folder() as scratch:
+        folders = []
+        for index, (weight, settings) in enumerate(zip(("0.7", "-0.4"), adapters, strict=True)):
+            out = Path(scratch) / f"adapter{index}"
+            files = {"model": base, "data": training_data(model), "out": out}
+            run_graft(options, "train", {**files, **TRAINING, "seed": index + 1, **settings})
+            folders.append(f"{out}@{weight}")
+        out = Path(scratch) / "combined"
+        run_graft(options, "combine", {"model": base, "adapter": folders, "out": out, **flags})
+        adapted = load_adapter(base, out)
+        sequences = sample_ids(adapted.config.vocab_size)
+        expected = torch_logits(adapted, sequences)
+        plain = torch_logits(load_base(base), sequences)
+        if largest_difference(expected, plain) < 1e-3:
+            raise Failure("the combined adapter changes no logit by more than 1e-3")
+        actual = graft_logits(options, scratch, sequences, model=base, adapter=out)
+        expect_same_logits(actual, expected, notes)
+        adapted.save_pretrained(Path(scratch) / "again")
+        expect_same_files(out, Path(scratch) / "again")
+
+
 def check_made_by_peft(options, model, config, notes):
     base = model_folder(options, model)
     torch.manual_seed(3)
@@ -299,6 +350,9 @@ def main():
     for name, (model, flags) in EXTRACTED_BY_GRAFT.items():
         with report.check(f"PEFT loads what graft extracted: {name}") as notes:
             check_extracted_by_graft(options, model, flags, notes)
+    for name, (model, adapters, flags) in COMBINED_BY_GRAFT.items():
+        with report.check(f"PEFT loads what graft combined: {name}") as notes:
+            check_combined_by_graft(options, model, adapters, flags, notes)
     for name, (model, config) in MADE_BY_PEFT.items():
         with report.check(f"graft loads what PEFT made: {name}") as notes:
             check_made_by_peft(options, model, config, notes)

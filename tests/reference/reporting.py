@@ -92,13 +92,14 @@ class Report:
 def run_graft(options, verb, flags):
     """Runs `graft VERB` with {flag: value}, returns its stdout. Fails where its exit code is not 0.
 
-    True stands for a flag without a value.
+    True stands for a flag without a value, a list for a flag that is repeated.
     """
     if not options.graft.exists():
         raise Failure(f"{options.graft} does not exist; build the command or give --graft")
     command = [str(options.graft), verb]
     for name, value in flags.items():
-        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        for each in value if isinstance(value, list) else [value]:
+            command += [f"--{name}"] if each is True else [f"--{name}", str(each)]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
