@@ -92,7 +92,7 @@ def main():
         scratch = Path(scratch)
         conversations = Conversations(scratch)
         model, adapter = scratch / "model", scratch / "adapter"
-        plain = []
+        plain = {}
         for dtype, count in DTYPES.items():
             with report.check(f"a model in {dtype}") as notes:
                 require_smollm2(options)
@@ -103,25 +103,34 @@ def main():
                 answers = conversations.answers(options, model=file)
                 actual = llama_cpp_answers(file, conversations.prompts[:count])
                 expect_same(actual, answers[:count], notes)
-                if dtype == "f32":
-                    plain = answers
+                plain[dtype] = answers
         with report.check("an adapter") as notes:
             require_smollm2(options)
             run_graft(options, "train", {**TRAINING, "model": model, "out": adapter})
             file = scratch / "adapter.gguf"
             run_graft(options, "convert", {"from": adapter, "model": model, "out": file})
             answers = conversations.answers(options, model=model, adapter=adapter)
-            if answers == plain:
+            if answers == plain.get("f32"):
                 raise Failure("the adapter changes no answer")
             actual = llama_cpp_answers(scratch / "f32.gguf", conversations.prompts, file)
             expect_same(actual, answers, notes)
-        with report.check("a model with its adapter merged") as notes:
-            require_smollm2(options)
-            merged, file = scratch / "merged", scratch / "merged.gguf"
-            run_graft(options, "merge", {"model": model, "adapter": adapter, "out": merged})
-            run_graft(options, "convert", {"from": merged, "dtype": "f32", "out": file})
-            answers = conversations.answers(options, model=model, adapter=adapter)
-            expect_same(llama_cpp_answers(file, conversations.prompts), answers, notes)
+        merged = scratch / "merged"
+        for dtype, count in DTYPES.items():
+            with report.check(f"a model with its adapter merged, in {dtype}") as notes:
+                require_smollm2(options)
+                if not merged.exists():
+                    run_graft(options, "merge", {"model": model, "adapter": adapter, "out": merged})
+                file = scratch / f"merged_{dtype}.gguf"
+                run_graft(options, "convert", {"from": merged, "dtype": dtype, "out": file})
+                answers = conversations.answers(options, model=file)
+                if answers == plain.get(dtype):
+                    raise Failure("the merged adapter changes no answer")
+                if dtype == "f32" and answers != conversations.answers(
+                    options, model=model, adapter=adapter
+                ):
+                    raise Failure("the merged model answers otherwise than model and adapter")
+                actual = llama_cpp_answers(file, conversations.prompts[:count])
+                expect_same(actual, answers[:count], notes)
     report.finish()
 
 
