@@ -128,13 +128,15 @@ def combine(model, name, ids):
 
 @contextlib.contextmanager
 def singular_vectors_times(signs):
-    """Their signs are chance: here the first ones are those that LAPACK found times these."""
+    """Their signs are chance: here the largest number of each left one gets its sign from these, and
+    is positive where there is none."""
     svd = torch.linalg.svd
 
     def turned(*arguments, **settings):
         u, s, vh = svd(*arguments, **settings)
-        turns = torch.ones(s.shape)
-        turns[: len(signs)] = torch.tensor(signs)
+        largest = u.gather(0, u.abs().argmax(0, keepdim=True))[0]
+        turns = torch.sign(largest[: len(s)])
+        turns[: len(signs)] *= torch.tensor(signs)
         u[:, : len(turns)] *= turns
         vh[: len(turns)] *= turns[:, None]
         return u, s, vh
