@@ -148,7 +148,8 @@ class PeftModel final : public nn::CausalLM {
   /// Makes these adapters the active ones, which add up, and the ones that are trained; with
   /// inference_mode none is. What is merged is unmerged, and the observer told. A backward of an
   /// earlier forward still reaches the adapters that forward used. Throws ConfigError for an
-  /// unknown name, and where two of them have copies of the same parameter of the base model.
+  /// unknown name, and where two of them have copies of the same parameter of the base model, or of
+  /// the same row of it (trainable_token_indices).
   void set_adapter(std::vector<std::string> names, bool inference_mode = false);
   /// Trains these adapters from now on, or not, whether they are active or not; the others stay as
   /// they are. A backward that is still to come no longer reaches those that are not trained.
@@ -287,7 +288,7 @@ class PeftModel final : public nn::CausalLM {
   /// Throws ConfigError for an unknown name, and where an adapter is invoked by tokens.
   void check_mergeable(const std::vector<std::string>& names) const;
   void apply_scale(const std::string& name, double factor);
-  /// Throws ConfigError where two of them bring a copy of the same parameter.
+  /// Throws ConfigError where two of them bring a copy of the same parameter, or of a row of it.
   void check_copies(const char* operation, const std::vector<std::string>& names) const;
   void check_new_name(const std::string& name) const;
   /// What add_weighted_adapter combines. Throws as check_combination does.
