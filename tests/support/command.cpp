@@ -36,6 +36,14 @@ std::string read_terminal(int terminal) {
   return text;
 }
 
+std::filesystem::path program_of(const CommandOptions& options) {
+  if (!options.program.empty())
+    return options.program;
+  const char* graft = std::getenv("GRAFT_COMMAND");
+  REQUIRE_MESSAGE(graft != nullptr, "GRAFT_COMMAND is not set; run the tests with tools/test");
+  return std::filesystem::absolute(graft);
+}
+
 /// Asks again and again, for half a minute at most.
 bool comes_true(const std::function<bool()>& condition) {
   using namespace std::chrono_literals;
@@ -52,15 +60,18 @@ bool comes_true(const std::function<bool()>& condition) {
 
 RunningCommand::RunningCommand(const std::vector<std::string>& arguments,
                                const CommandOptions& options) {
+  // Found here: what a child threw would come out as a second run of the test program.
+  const std::filesystem::path program = program_of(options);
   write_file(folder_ / "in", options.input);
   winsize size{.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
   process_ = options.on_terminal ? forkpty(&terminal_, nullptr, nullptr, &size) : fork();
   REQUIRE(process_ >= 0);
   if (process_ == 0)
-    exec_child(arguments, options);
+    exec_child(program, arguments, options);
 }
 
-void RunningCommand::exec_child(const std::vector<std::string>& arguments,
+void RunningCommand::exec_child(const std::filesystem::path& program,
+                                const std::vector<std::string>& arguments,
                                 const CommandOptions& options) const {
   redirect(folder_ / "in", O_RDONLY, 0);
   if (!options.on_terminal) {
@@ -76,16 +87,13 @@ void RunningCommand::exec_child(const std::vector<std::string>& arguments,
     const rlimit limits{.rlim_cur = limit, .rlim_max = limit};
     setrlimit(RLIMIT_FSIZE, &limits);
   }
-  const char* graft = std::getenv("GRAFT_COMMAND");
-  const std::string absolute = std::filesystem::absolute(graft == nullptr ? "" : graft);
-  const char* command = options.program.empty() ? absolute.c_str() : options.program.c_str();
   if (!options.directory.empty() && chdir(options.directory.c_str()) != 0)
     _exit(127);
   std::vector<char*> words = {const_cast<char*>("graft")};
   for (const std::string& argument : arguments)
     words.push_back(const_cast<char*>(argument.c_str()));
   words.push_back(nullptr);
-  execv(command, words.data());
+  execv(program.c_str(), words.data());
   _exit(127);
 }
 

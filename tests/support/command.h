@@ -52,7 +52,8 @@ class RunningCommand {
   CommandResult finish();
 
  private:
-  void exec_child(const std::vector<std::string>& arguments, const CommandOptions& options) const;
+  void exec_child(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+                  const CommandOptions& options) const;
 
   TemporaryFolder folder_;  // in, out, err
   pid_t process_ = -1;
