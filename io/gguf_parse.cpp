@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "graft/io/checked_shape.h"
 #include "graft/io/gguf.h"
 #include "graft/io/gguf_types.h"
 #include "graft/io/system.h"
@@ -121,19 +122,14 @@ Shape read_shape(Cursor& in, std::string_view name) {
   if (rank > most_dimensions)
     in.fail(concat("tensor '", printable(name), "' has ", rank, " dimensions, at most ",
                    most_dimensions, " are allowed"));
-  std::array<int64_t, most_dimensions> sizes{};
-  std::optional<int64_t> count = 1;
-  for (uint32_t i = 0; i < rank; ++i) {
-    const auto size = in.number<uint64_t>("a tensor's size");
-    if (std::cmp_less_equal(size, std::numeric_limits<int64_t>::max()))
-      count = checked_mul(*count, static_cast<int64_t>(size));
-    else
-      count.reset();
-    if (!count)
-      in.fail(concat("tensor '", printable(name), "' is larger than 64 bits can count"));
-    sizes[rank - 1 - i] = static_cast<int64_t>(size);  // the file has the innermost first
-  }
-  return Shape(std::span<const int64_t>(sizes).first(rank));
+  std::array<uint64_t, most_dimensions> sizes{};
+  const auto used = std::span(sizes).first(rank);
+  std::ranges::generate(used, [&] { return in.number<uint64_t>("a tensor's size"); });
+  std::ranges::reverse(used);  // the file has the innermost first
+  const std::optional<Shape> shape = checked_shape(used);
+  if (!shape)
+    in.fail(concat("tensor '", printable(name), "' is larger than 64 bits can count"));
+  return *shape;
 }
 
 RawTensor read_tensor(Cursor& in) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "graft/io/checked.h"
+#include "graft/io/checked_shape.h"
 #include "graft/io/json_events.h"
 #include "graft/io/system.h"
 
@@ -155,8 +156,9 @@ class HeaderReader final : public JsonHandler {
   SafetensorsEntry checked_entry() const {
     if (raw_.dtype == nullptr || raw_.rank < 0 || raw_.offset_count != 2)
       fail("lacks dtype, shape or two data_offsets");
-    const auto dims = std::span(raw_.dims).first(static_cast<size_t>(raw_.rank));
-    const std::optional<uint64_t> bits = bit_count(dims);
+    const auto shape = checked_shape(std::span(raw_.dims).first(static_cast<size_t>(raw_.rank)));
+    const auto bits =
+        shape ? checked_mul(static_cast<uint64_t>(shape->numel()), raw_.dtype->bits) : std::nullopt;
     if (!bits)
       fail("is larger than 64 bits can count");
     if (*bits % 8 != 0)
@@ -167,23 +169,8 @@ class HeaderReader final : public JsonHandler {
     if (end - begin != *bits / 8)
       fail(concat("has data_offsets [", begin, ", ", end, "], ", end - begin,
                   " bytes, its shape and dtype take ", *bits / 8));
-    std::array<int64_t, Shape::max_rank> sizes{};
-    std::ranges::transform(dims, sizes.begin(), [](uint64_t d) { return static_cast<int64_t>(d); });
-    return {raw_.name, raw_.dtype->name, Shape(std::span(sizes).first(dims.size())),
-            static_cast<int64_t>(begin), static_cast<int64_t>(end)};
-  }
-
-  /// Bits of all elements, nothing where a size, their product or the bits do not fit an int64_t.
-  std::optional<uint64_t> bit_count(std::span<const uint64_t> dims) const {
-    std::optional<int64_t> count = 1;
-    for (const uint64_t dim : dims) {
-      if (dim > std::numeric_limits<int64_t>::max())
-        return std::nullopt;
-      count = checked_mul(*count, static_cast<int64_t>(dim));
-      if (!count)
-        return std::nullopt;
-    }
-    return checked_mul(static_cast<uint64_t>(*count), raw_.dtype->bits);
+    return {raw_.name, raw_.dtype->name, *shape, static_cast<int64_t>(begin),
+            static_cast<int64_t>(end)};
   }
 
   std::string_view file_;

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "graft/io/checked_shape.h"
 #include "graft/io/json.h"
 #include "graft/models/torch_dtype.h"
 
@@ -122,13 +123,11 @@ class Reader {
     const std::vector<int64_t> sizes = state.integers("shape", size_range);
     if (sizes.empty() || sizes.size() > Shape::max_rank)
       throw state.wrong("shape", "a list of sizes");
-    int64_t numbers = 1;
-    for (const int64_t size : sizes) {
-      if (size != 0 && numbers > size_range.max / size)
-        throw state.wrong("shape", concat("at most ", size_range.max, " numbers"));
-      numbers *= size;
-    }
-    return Shape(sizes);
+    const std::optional<Shape> shape =
+        io::checked_shape(std::vector<uint64_t>(sizes.begin(), sizes.end()));
+    if (!shape || shape->numel() > size_range.max)
+      throw state.wrong("shape", concat("at most ", size_range.max, " numbers"));
+    return *shape;
   }
 
   std::string companion(std::string_view name) const { return concat(weight_, ".", name); }

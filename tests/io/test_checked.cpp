@@ -1,4 +1,7 @@
+#include <vector>
+
 #include "graft/io/checked.h"
+#include "graft/io/checked_shape.h"
 #include "graft/tests/support/test.h"
 
 namespace graft::io {
@@ -24,6 +27,21 @@ TEST_CASE("checked_align_up: rounds up, and its own sum does not wrap") {
   CHECK(checked_align_up<uint64_t>(5, 0) == std::nullopt);
   CHECK(checked_align_up<int64_t>(-5, 8) == std::nullopt);
   CHECK(checked_align_up<int64_t>(std::numeric_limits<int64_t>::max(), 2) == std::nullopt);
+}
+
+TEST_CASE("checked_shape: gives a shape whose elements can be counted, or nothing") {
+  constexpr uint64_t half = uint64_t{1} << 63;
+  const auto shape = [](std::vector<uint64_t> sizes) { return checked_shape(sizes); };
+  CHECK(shape({}) == Shape{});
+  CHECK(shape({2, 0, 3}) == Shape{2, 0, 3});
+  CHECK(shape({half - 1}) == Shape{std::numeric_limits<int64_t>::max()});
+  CHECK(shape({half}) == std::nullopt);
+  CHECK(shape({half - 1, 2}) == std::nullopt);
+  // Strides and the shapes of parts have to fit too, where there is no element at all.
+  CHECK(shape({half - 1, 2, 0}) == std::nullopt);
+  CHECK(shape({0, half - 1, 2}) == std::nullopt);
+  CHECK(shape({1, 1, 1, 1, 1, 1}) == Shape{1, 1, 1, 1, 1, 1});
+  CHECK(shape({1, 1, 1, 1, 1, 1, 1}) == std::nullopt);
 }
 
 TEST_CASE("describe: says what the range allows") {

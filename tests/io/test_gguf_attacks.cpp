@@ -44,8 +44,7 @@ constexpr uint64_t half = uint64_t{1} << 63;
 TEST_CASE("gguf attack: what is no GGUF file of version 2 or 3") {
   check_contains(refusal(""), "file is cut off: the magic number takes 4 bytes, 0 are there");
   check_contains(refusal("GGU"), "file is cut off");
-  check_contains(refusal("GGML" + std::string(100, '\0')),
-                 "at byte 0: does not begin with 'GGUF'");
+  check_contains(refusal("GGML" + std::string(100, '\0')), "at byte 0: does not begin with 'GGUF'");
   check_contains(refusal(GgufBytes{.version = 1}), "has version 1, versions 2 and 3 are read");
   check_contains(refusal(GgufBytes{.version = 0}), "has version 0");
   check_contains(refusal(GgufBytes{.version = 4}), "has version 4");
@@ -110,6 +109,8 @@ TEST_CASE("gguf attack: ranks and sizes that no tensor has") {
                                              {uint64_t{1} << 32, uint64_t{1} << 32},
                                              {half - 1, half - 1},
                                              {top, 0},
+                                             {half - 1, half - 1, 0},
+                                             {0, half - 1, half - 1},
                                              {uint64_t{1} << 31, uint64_t{1} << 31, 4}})
     check_contains(tensor_refusal({gguf_tensor("x", sizes, 0, 0)}, 64), "larger than 64 bits");
   // The count fits, the bytes do not.

@@ -169,6 +169,7 @@ TEST_CASE("bitsandbytes: a damaged state is refused with the place") {
   check_contains(refusal_of_state("[64, 64]", "[]"), "shape is a list of 0");
   check_contains(refusal_of_state("[64, 64]", "[-64, 64]"), "shape");
   check_contains(refusal_of_state("[64, 64]", "[2147483647, 2147483647]"), "at most");
+  check_contains(refusal_of_state("[64, 64]", "[0,2147483647,2147483647,2147483647]"), "at most");
   check_contains(refusal_of_state("[64, 64]", "[1,1,1,1,1,1,64,64]"), "a list of sizes");
   check_contains(refusal_of_state("\"nested_offset\"", "\"nested_of\""), "nested_offset");
 }
