@@ -12,16 +12,24 @@
 namespace graft::io {
 namespace {
 
-/// One value at `data`, which is of the C++ type T.
+using Bytes = std::span<const std::byte>;
+
+/// The file from a value's first byte on.
+Bytes bytes_of(const GgufValue& value, const MappedFile& file) {
+  return file.bytes().subspan(value.offset);
+}
+
+/// The value that `data` begins with, which is of the C++ type T.
 template <class T>
-T load(const std::byte* data) {
+T load(Bytes data) {
   T value;
-  std::memcpy(&value, data, sizeof(T));
+  std::memcpy(&value, data.first<sizeof(T)>().data(), sizeof(T));
   return value;
 }
 
-/// The integer of any width at `data`; nothing where it is no integer or does not fit.
-std::optional<int64_t> load_integer(GgufType type, const std::byte* data) {
+/// The integer of any width that `data` begins with; nothing where it is no integer or does not
+/// fit.
+std::optional<int64_t> load_integer(GgufType type, Bytes data) {
   switch (type) {
     case GgufType::u8:
       return load<uint8_t>(data);
@@ -47,8 +55,8 @@ std::optional<int64_t> load_integer(GgufType type, const std::byte* data) {
   }
 }
 
-/// The number of any kind at `data`; nothing where it is none.
-std::optional<double> load_number(GgufType type, const std::byte* data) {
+/// The number of any kind that `data` begins with; nothing where it is none.
+std::optional<double> load_number(GgufType type, Bytes data) {
   if (type == GgufType::f32)
     return load<float>(data);
   if (type == GgufType::f64)
@@ -63,15 +71,23 @@ bool within(const std::optional<int64_t>& value, IntegerRange range) {
   return value && range.min <= *value && *value <= range.max;
 }
 
-std::string in_words(const GgufValue& value, const std::byte* data) {
-  const std::string count =
-      value.type == GgufType::array ? concat("an array of ", value.count, " ") : std::string();
-  if (value.element == GgufType::text)
-    return count + (count.empty() ? "a text" : "texts");
-  if (value.element == GgufType::boolean)
-    return count + (count.empty() ? "a truth value" : "truth values");
-  if (!count.empty())
-    return count + "numbers";
+/// The text that `data` begins with, and `data` moved behind it. Lengths were checked when the file
+/// was opened.
+std::string_view take_text(Bytes& data) {
+  const auto length = load<uint64_t>(data);
+  const Bytes text = data.subspan(sizeof(length), length);
+  data = data.subspan(sizeof(length)).subspan(length);
+  return {reinterpret_cast<const char*>(text.data()), text.size()};
+}
+
+std::string in_words(const GgufValue& value, Bytes data) {
+  const bool is_text = value.element == GgufType::text;
+  const bool is_boolean = value.element == GgufType::boolean;
+  if (value.type == GgufType::array)
+    return concat("an array of ", value.count, " ",
+                  is_text ? "texts" : (is_boolean ? "truth values" : "numbers"));
+  if (is_text || is_boolean)
+    return is_text ? "a text" : "a truth value";
   if (const auto integer = load_integer(value.type, data))
     return concat(*integer);
   return concat(load_number(value.type, data).value_or(0));
@@ -103,7 +119,7 @@ const GgufValue& GgufFile::value(std::string_view key) const {
 
 std::string GgufFile::described(std::string_view key) const {
   const GgufValue& described = value(key);
-  return in_words(described, file_->bytes().data() + described.offset);
+  return in_words(described, bytes_of(described, *file_));
 }
 
 const GgufValue& GgufFile::scalar(std::string_view key, std::string_view expected) const {
@@ -122,7 +138,7 @@ const GgufValue& GgufFile::array(std::string_view key, std::string_view expected
 
 int64_t GgufFile::integer(std::string_view key, IntegerRange range) const {
   const GgufValue& value = scalar(key, describe(range));
-  const auto integer = load_integer(value.type, file_->bytes().data() + value.offset);
+  const auto integer = load_integer(value.type, bytes_of(value, *file_));
   if (!within(integer, range))
     throw wrong(key, describe(range));
   return *integer;
@@ -135,21 +151,22 @@ int64_t GgufFile::integer_or(std::string_view key, int64_t fallback, IntegerRang
 std::vector<int64_t> GgufFile::integers(std::string_view key, IntegerRange range) const {
   const std::string expected = concat("an array, each element ", describe(range));
   const GgufValue& value = array(key, expected);
-  const std::byte* data = file_->bytes().data() + value.offset;
+  Bytes data = bytes_of(value, *file_);
   std::vector<int64_t> result;
   result.reserve(value.count);
   for (uint64_t i = 0; i < value.count; ++i) {
-    const auto integer = load_integer(value.element, data + i * gguf_type_size(value.element));
+    const auto integer = load_integer(value.element, data);
     if (!within(integer, range))
       throw wrong(key, expected);
     result.push_back(*integer);
+    data = data.subspan(gguf_type_size(value.element));
   }
   return result;
 }
 
 double GgufFile::number(std::string_view key) const {
   const GgufValue& value = scalar(key, "a number");
-  const auto number = load_number(value.type, file_->bytes().data() + value.offset);
+  const auto number = load_number(value.type, bytes_of(value, *file_));
   if (!number)
     throw wrong(key, "a number");
   return *number;
@@ -161,14 +178,15 @@ double GgufFile::number_or(std::string_view key, double fallback) const {
 
 std::vector<double> GgufFile::numbers(std::string_view key) const {
   const GgufValue& value = array(key, "an array of numbers");
-  const std::byte* data = file_->bytes().data() + value.offset;
+  Bytes data = bytes_of(value, *file_);
   std::vector<double> result;
   result.reserve(value.count);
   for (uint64_t i = 0; i < value.count; ++i) {
-    const auto number = load_number(value.element, data + i * gguf_type_size(value.element));
+    const auto number = load_number(value.element, data);
     if (!number)
       throw wrong(key, "an array of numbers");
     result.push_back(*number);
+    data = data.subspan(gguf_type_size(value.element));
   }
   return result;
 }
@@ -177,7 +195,7 @@ bool GgufFile::boolean(std::string_view key) const {
   const GgufValue& value = scalar(key, "true or false");
   if (value.type != GgufType::boolean)
     throw wrong(key, "true or false");
-  return load<uint8_t>(file_->bytes().data() + value.offset) != 0;
+  return load<uint8_t>(bytes_of(value, *file_)) != 0;
 }
 
 bool GgufFile::boolean_or(std::string_view key, bool fallback) const {
@@ -198,8 +216,8 @@ std::string GgufFile::text(std::string_view key) const {
   const GgufValue& value = scalar(key, "a text");
   if (value.type != GgufType::text)
     throw wrong(key, "a text");
-  const std::byte* data = file_->bytes().data() + value.offset;
-  return {reinterpret_cast<const char*>(data) + sizeof(uint64_t), load<uint64_t>(data)};
+  Bytes data = bytes_of(value, *file_);
+  return std::string(take_text(data));
 }
 
 std::string GgufFile::text_or(std::string_view key, std::string_view fallback) const {
@@ -212,13 +230,9 @@ std::vector<std::string_view> GgufFile::text_views(std::string_view key) const {
     throw wrong(key, "an array of texts");
   std::vector<std::string_view> result;
   result.reserve(value.count);
-  const std::byte* data = file_->bytes().data() + value.offset;
-  for (uint64_t i = 0; i < value.count; ++i) {  // the lengths were checked when it was opened
-    const auto length = load<uint64_t>(data);
-    data += sizeof(length);
-    result.emplace_back(reinterpret_cast<const char*>(data), length);
-    data += length;
-  }
+  Bytes data = bytes_of(value, *file_);
+  for (uint64_t i = 0; i < value.count; ++i)
+    result.push_back(take_text(data));
   return result;
 }
 

@@ -18,25 +18,31 @@ struct Part {
   int64_t count = 1;
 };
 
+/// The number that people and file names give it, from 1.
+int64_t shown_number(const Part& part) {
+  return part.number + 1;  // fits: there are at most 65535 parts
+}
+
 std::string described(const Part& part) {
-  return concat("part ", part.number + 1, " of ", part.count);
+  return concat("part ", shown_number(part), " of ", part.count);
 }
 
 Part part_of(const GgufFile& file) {
   Part part;
   part.count = file.integer_or("split.count", 1, part_counts);
   if (part.count > 1)
-    part.number = file.integer("split.no", {0, part.count - 1});
+    part.number = file.integer("split.no", {0, part.count - 1});  // fits: it is above 1
   return part;
 }
 
 /// "-00001-of-00003.gguf".
 std::string ending_of(const Part& part) {
   const auto padded = [](int64_t number) {
-    const std::string digits = std::to_string(number);
-    return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
+    std::string digits = std::to_string(number);
+    digits.insert(0, digits.size() < 5 ? 5 - digits.size() : 0, '0');  // fits: it is below 5
+    return digits;
   };
-  return "-" + padded(part.number + 1) + "-of-" + padded(part.count) + ".gguf";
+  return concat("-", padded(shown_number(part)), "-of-", padded(part.count), ".gguf");
 }
 
 /// The path of a part without its ending. Throws FormatError where the ending is another.
@@ -46,7 +52,7 @@ std::string stem_of(const GgufFile& file, const Part& part) {
     throw FormatError(file.path(), -1,
                       concat("is ", described(part), " of a model, but its name does not end in ",
                              ending, ", by which the other parts are found"));
-  return file.path().substr(0, file.path().size() - ending.size());
+  return file.path().substr(0, file.path().size() - ending.size());  // fits: it ends so
 }
 
 /// Throws FormatError unless `file` is that part of the model of which `given` is a part.
@@ -83,7 +89,7 @@ GgufModel::GgufModel(const fs::path& path) {
   const GgufFile& reference = *given;
   int64_t tensors = 0;
   for (Part part{.count = own.count}; part.number < part.count; ++part.number) {
-    const fs::path part_path = stem + ending_of(part);
+    const fs::path part_path = concat(stem, ending_of(part));
     if (!fs::exists(part_path))
       throw FormatError(
           part_path.string(), -1,
@@ -92,6 +98,7 @@ GgufModel::GgufModel(const fs::path& path) {
                                                : std::make_unique<const GgufFile>(part_path));
     check_part(*files_.back(), part, reference);
     add_tensors(*files_.back());
+    // fits: they are in memory
     tensors += static_cast<int64_t>(files_.back()->tensors().size());
   }
   if (tensors != reference.integer("split.tensors.count"))

@@ -26,7 +26,7 @@ class Cursor {
   Cursor(std::span<const std::byte> bytes, const std::string& file) : bytes_(bytes), file_(file) {}
 
   uint64_t offset() const { return at_; }
-  uint64_t remaining() const { return bytes_.size() - at_; }
+  uint64_t remaining() const { return bytes_.size() - at_; }  // fits: it never leaves the file
 
   [[noreturn]] void fail(std::string_view what) const { fail_at(at_, what); }
   [[noreturn]] void fail_at(uint64_t offset, std::string_view what) const {
@@ -39,7 +39,7 @@ class Cursor {
       fail(concat("file is cut off: ", what, " takes ", count, " bytes, ", remaining(),
                   " are there"));
     const auto part = bytes_.subspan(at_, count);
-    at_ += count;
+    at_ += count;  // fits: so much remains
     return part;
   }
 
@@ -184,6 +184,7 @@ std::vector<GgufTensor> place_tensors(std::span<const RawTensor> raw, const Mapp
                        bytes.subspan(*begin, tensor.nbytes)});
   }
   if (!next || bytes.size() > *next)
+    // fits: `end` was compared with the size of the file
     fail(end, concat(bytes.size() - end, " bytes behind the last tensor"));
   return tensors;
 }
@@ -206,7 +207,8 @@ uint64_t read_alignment(const GgufValue* value, const MappedFile& file) {
     return 32;
   uint32_t alignment = 0;
   if (value->type == GgufType::u32)
-    std::memcpy(&alignment, file.bytes().data() + value->offset, sizeof(alignment));
+    std::memcpy(&alignment, file.bytes().subspan(value->offset, sizeof(alignment)).data(),
+                sizeof(alignment));
   if (!std::has_single_bit(alignment))
     throw FormatError(file.path(), static_cast<int64_t>(value->offset),
                       "general.alignment is not a power of two of type u32");

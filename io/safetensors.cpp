@@ -19,6 +19,11 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 
 constexpr int64_t length_bytes = 8;
 
+/// Bytes of a tensor.
+size_t size_of(const SafetensorsEntry& entry) {
+  return static_cast<size_t>(entry.end - entry.begin);  // fits: a range that was checked
+}
+
 /// The header's length, checked against the file's.
 int64_t checked_header_length(std::span<const std::byte> start, const std::string& file,
                               int64_t file_size) {
@@ -26,7 +31,8 @@ int64_t checked_header_length(std::span<const std::byte> start, const std::strin
   if (start.size() < sizeof(length))
     throw FormatError(file, 0, concat("has ", file_size, " bytes, a safetensors file at least 8"));
   std::memcpy(&length, start.data(), sizeof(length));
-  const bool fits = std::cmp_less_equal(length, file_size - length_bytes);
+  const int64_t behind = file_size - length_bytes;  // fits: the file has as many bytes
+  const bool fits = std::cmp_less_equal(length, behind);
   if (length <= max_safetensors_header && fits)
     return static_cast<int64_t>(length);
   if (looks_like_pickle(start))
@@ -35,9 +41,9 @@ int64_t checked_header_length(std::span<const std::byte> start, const std::strin
     throw FormatError(file, 0,
                       concat("header of ", length, " bytes, at most ", max_safetensors_header,
                              " are read; is this a safetensors file?"));
-  throw FormatError(file, file_size,
-                    concat("file is cut off: the header has ", length, " bytes, ",
-                           file_size - length_bytes, " are there"));
+  throw FormatError(
+      file, file_size,
+      concat("file is cut off: the header has ", length, " bytes, ", behind, " are there"));
 }
 
 /// A bool of C++ is 0 or 1; any other byte would be undefined behaviour later.
@@ -45,7 +51,7 @@ void check_booleans(const SafetensorsEntry& entry, std::span<const std::byte> by
                     const std::string& file) {
   const auto bad = std::ranges::find_if(bytes, [](std::byte b) { return b > std::byte{1}; });
   if (bad != bytes.end())
-    throw FormatError(file, entry.begin + (bad - bytes.begin()),
+    throw FormatError(file, entry.begin + (bad - bytes.begin()),  // fits: a byte of the file
                       concat("tensor '", printable(entry.name), "' of BOOL holds ",
                              std::to_integer<int>(*bad), ", expected 0 or 1"));
 }
@@ -124,7 +130,7 @@ TensorInfo SafetensorsFile::info(std::string_view name) const {
 Tensor SafetensorsFile::load(std::string_view name) const {
   const SafetensorsEntry& found = entry(name);
   const DType dtype = dtype_of_entry(found);
-  const auto nbytes = static_cast<size_t>(found.end - found.begin);
+  const size_t nbytes = size_of(found);
   Tensor result;
   if (mapping_ != nullptr) {
     const auto bytes = mapping_->bytes().subspan(static_cast<size_t>(found.begin), nbytes);
@@ -141,8 +147,8 @@ Tensor SafetensorsFile::load(std::string_view name) const {
 void SafetensorsFile::drop_pages(std::string_view name) const {
   const SafetensorsEntry& found = entry(name);
   if (mapping_ != nullptr)
-    mapping_->drop_pages(mapping_->bytes().subspan(static_cast<size_t>(found.begin),
-                                                   static_cast<size_t>(found.end - found.begin)));
+    mapping_->drop_pages(
+        mapping_->bytes().subspan(static_cast<size_t>(found.begin), size_of(found)));
 }
 
 std::string SafetensorsFile::file_of(std::string_view name) const {

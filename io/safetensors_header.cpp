@@ -166,8 +166,9 @@ class HeaderReader final : public JsonHandler {
     const auto [begin, end] = raw_.offsets;
     if (begin > end || end > std::numeric_limits<int64_t>::max())
       fail(concat("has data_offsets [", begin, ", ", end, "]"));
-    if (end - begin != *bits / 8)
-      fail(concat("has data_offsets [", begin, ", ", end, "], ", end - begin,
+    const uint64_t nbytes = end - begin;  // fits: they are in order
+    if (nbytes != *bits / 8)
+      fail(concat("has data_offsets [", begin, ", ", end, "], ", nbytes,
                   " bytes, its shape and dtype take ", *bits / 8));
     return {raw_.name, raw_.dtype->name, *shape, static_cast<int64_t>(begin),
             static_cast<int64_t>(end)};
@@ -187,6 +188,7 @@ void check_coverage(std::vector<SafetensorsEntry>& entries, std::string_view fil
   std::ranges::sort(entries, {}, [](const SafetensorsEntry& entry) {
     return std::tuple(entry.begin, entry.end, std::string_view(entry.name));
   });
+  const int64_t data_size = file_size - data_begin;  // fits: the header is in the file
   int64_t next = 0;
   for (SafetensorsEntry& entry : entries) {
     if (entry.begin != next) {
@@ -196,18 +198,17 @@ void check_coverage(std::vector<SafetensorsEntry>& entries, std::string_view fil
                                " of the data, the one before ends at ", next, ": it ", what));
     }
     next = entry.end;
-    const auto end = checked_add(data_begin, entry.end);
-    if (!end || *end > file_size)
+    if (entry.end > data_size)
       throw FormatError(
           file, file_size,
           concat("file is cut off: tensor '", printable(entry.name), "' ends at byte ", entry.end,
-                 " of the data, there are ", file_size - data_begin));
-    entry.begin += data_begin;
-    entry.end = *end;
+                 " of the data, there are ", data_size));
+    entry.begin += data_begin;  // fits: within the file
+    entry.end += data_begin;    // fits: within the file
   }
-  if (data_begin + next != file_size)
-    throw FormatError(file, data_begin + next,
-                      concat(file_size - data_begin - next, " bytes behind the last tensor"));
+  if (next != data_size)
+    throw FormatError(file, data_begin + next,  // fits: within the file
+                      concat(data_size - next, " bytes behind the last tensor"));
 }
 
 }  // namespace
@@ -227,6 +228,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::string_vi
                     {.max_bytes = static_cast<int64_t>(max_safetensors_header), .max_depth = 3},
                     reader, header_begin);
   SafetensorsHeader header = reader.take();
+  // fits: both are in the file
   check_coverage(header.entries, file, header_begin + static_cast<int64_t>(text.size()), file_size);
   return header;
 }

@@ -40,6 +40,7 @@ DType read_dtype(const io::JsonObject& state) {
 Tensor as_bytes(const Tensor& x) {
   const Tensor stored = x.contiguous();
   return Tensor(stored.storage(), DType::u8, {stored.nbytes()}, {1},
+                // fits: a place in memory
                 stored.offset() * static_cast<int64_t>(element_size(stored.dtype())));
 }
 
@@ -149,7 +150,8 @@ class Reader {
   /// The codes as bytes; a float `quant_storage` only names them differently.
   Tensor codes(int64_t numbers) const {
     const Tensor bytes = as_bytes(source_.load(weight_));
-    const int64_t needed = (numbers + 1) / 2;
+    const int64_t needed = (numbers + 1) / 2;  // fits: numbers are at most 2^31
+    // fits: as above
     if (bytes.numel() < needed || bytes.numel() >= needed + 8)
       throw FormatError(file_, -1,
                         concat(weight_, " has ", bytes.numel(), " bytes, ", needed,
@@ -201,7 +203,7 @@ bool is_quantization_companion(const io::TensorSource& source, std::string_view 
   for (const std::string_view suffix :
        {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map",
         ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"}) {
-    if (name.ends_with(suffix))
+    if (name.ends_with(suffix))  // fits: so it is longer
       return is_quantized(source, name.substr(0, name.size() - suffix.size()));
   }
   return false;

@@ -89,6 +89,7 @@ Tensor GgufSource::load(std::string_view name) const {
   const int64_t heads = heads_.interleaved_in(name);
   if (heads == 0)
     return numbers;
+  // fits: heads are within count_limits
   if (numbers.rank() == 0 || numbers.dim(0) % (2 * heads) != 0)
     throw FormatError(file->path(), -1,
                       concat(tensor->name, ": shape ", tensor->shape, ", rows of ", heads,

@@ -31,8 +31,9 @@ template <class Block, int elements>
 void decode_run(const std::byte* bytes, int64_t count, float* y) {
   for (int64_t i = 0; i < count; ++i) {
     Block block;
+    // fits: the caller has as many bytes and numbers
     std::memcpy(&block, bytes + i * static_cast<int64_t>(sizeof(Block)), sizeof(Block));
-    decode(block, y + i * elements);
+    decode(block, y + i * elements);  // fits: as above
   }
 }
 
@@ -68,7 +69,7 @@ const Format& format_of(uint32_t type) {
   std::string decodable;
   for (const Format& format : formats)
     decodable +=
-        (decodable.empty() ? "" : ", ") + ggml_type_name(static_cast<uint32_t>(format.type));
+        concat(decodable.empty() ? "" : ", ", ggml_type_name(static_cast<uint32_t>(format.type)));
   throw DTypeError(concat("decode_blocks: ggml type ", ggml_type_name(type), " given, one of ",
                           decodable, " expected"));
 }
@@ -107,6 +108,7 @@ Tensor decode_blocks(uint32_t type, std::span<const std::byte> bytes, const Shap
     return result;
   float* y = result.data<float>();
   parallel_for(blocks, grain_elements / elements, [&](int64_t begin, int64_t end) {
+    // fits: blocks of the bytes that were compared with the shape
     format.decode_run(bytes.data() + begin * block_bytes, end - begin, y + begin * elements);
   });
   return result;

@@ -34,6 +34,7 @@ class Message {
   Message message() const;
 
   FormatError wrong(std::string_view what) const {
+    // fits: a byte of the file
     return {file_, offset_ + static_cast<int64_t>(at_), concat("no SentencePiece model: ", what)};
   }
 
@@ -75,11 +76,11 @@ bool Message::next() {
 
 uint64_t Message::read_varint() {
   uint64_t value = 0;
-  for (int shift = 0; shift < 64; shift += 7) {
+  for (int shift = 0; shift < 64; shift += 7) {  // fits: 70 at most
     const auto byte = static_cast<unsigned char>(take(1)[0]);
     if (shift == 63 && byte > 1)
       break;
-    value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+    value |= static_cast<uint64_t>(byte & 0x7f) << shift;  // fits: one bit behind 63
     if (byte < 0x80)
       return value;
   }
@@ -87,11 +88,11 @@ uint64_t Message::read_varint() {
 }
 
 std::string_view Message::take(uint64_t size) {
-  const size_t left = bytes_.size() - at_;
-  if (size > left)
-    throw wrong(concat("a value of ", size, " bytes where ", left, " are left"));
-  at_ += size;
-  return bytes_.substr(at_ - size, size);
+  const std::string_view left = bytes_.substr(at_);
+  if (size > left.size())
+    throw wrong(concat("a value of ", size, " bytes where ", left.size(), " are left"));
+  at_ += size;  // fits: so much is left
+  return left.substr(0, size);
 }
 
 void Message::expect(Wire wire) const {
@@ -114,7 +115,7 @@ int64_t Message::enumeration(int64_t last) const {
 float Message::real() const {
   expect(fixed32);
   uint32_t bits = 0;
-  for (size_t i = 0; i < 4; ++i)
+  for (size_t i = 0; i < 4; ++i)  // fits: 32 bits
     bits |= static_cast<uint32_t>(static_cast<unsigned char>(contents_[i])) << 8 * i;
   return std::bit_cast<float>(bits);
 }
@@ -126,6 +127,7 @@ std::string_view Message::text() const {
 
 Message Message::message() const {
   expect(length);
+  // fits: the contents end where the field does
   return {contents_, file_, offset_ + static_cast<int64_t>(at_ - contents_.size())};
 }
 

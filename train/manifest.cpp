@@ -69,7 +69,7 @@ Manifest read_manifest(const std::filesystem::path& path) {
 int64_t Manifest::bytes() const {
   int64_t sum = 0;
   for (const auto& [name, file] : files)
-    sum += file.bytes;
+    sum += file.bytes;  // fits: files that are there, or were compared with those that are
   return sum;
 }
 
