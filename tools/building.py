@@ -1,4 +1,4 @@
-"""What tools/test and tools/quickstart share: setting up, building, getting the model."""
+"""What tools/test, fuzz and quickstart share: setting up, building, getting the model."""
 
 import os
 import subprocess
@@ -12,8 +12,20 @@ SANITIZERS = [
     "-Db_lundef=false",
     "-Dbuildtype=debugoptimized",
     "-Doptimization=1",
-    "-Dcpp_args=-fno-sanitize-recover=all",
+    # The assertions see what AddressSanitizer cannot: behind the end of a mapped file are zeros.
+    "-Dcpp_args=['-fno-sanitize-recover=all', '-D_GLIBCXX_ASSERTIONS']",
 ]
+CLANG = {"CXX": "clang++-19"}
+# Kind of build -> options of tools/setup, options of Meson, environment. Each has its own folder.
+KINDS = {
+    "release": ([], [], {}),
+    "sanitize": (["--sanitize"], SANITIZERS, CLANG),
+    "fuzz": (
+        ["--sanitize"],
+        [*SANITIZERS, "-Dfuzz=true", "-Dtests=false", "-Dexamples=false", "-Dbenchmarks=disabled"],
+        CLANG,
+    ),
+}
 
 
 class StepFailed(Exception):
@@ -31,13 +43,13 @@ def step(*command, **environment):
         raise StepFailed(f"{' '.join(words)} ended with exit code {done.returncode}")
 
 
-def build(targets=(), sanitize=False, reference=False):
+def build(targets=(), kind="release", reference=False):
     """Installs what is missing, builds the targets, by default all; returns the build folder."""
-    step(ROOT / "tools" / "setup", *["--sanitize"] * sanitize, *["--reference"] * reference)
-    folder = ROOT / "build" / ("sanitize" if sanitize else "release")
+    needed, options, environment = KINDS[kind]
+    step(ROOT / "tools" / "setup", *needed, *["--reference"] * reference)
+    folder = ROOT / "build" / kind
     if not (folder / "build.ninja").exists():
-        compiler = {"CXX": "clang++-19"} if sanitize else {}
-        step(MESON, "setup", *SANITIZERS * sanitize, folder, ROOT, **compiler)
+        step(MESON, "setup", *options, folder, ROOT, **environment)
     step("ninja", "-C", folder, *targets)
     return folder
 

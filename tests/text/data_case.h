@@ -15,7 +15,7 @@ class DataCase {
   explicit DataCase(const std::string& content, const std::string& chat_template = turns_template,
                     const std::string& name = "data.jsonl")
       : name_(name) {
-    write_small_tokenizer(folder_, chat_template);
+    write_small_tokenizer(folder_.path(), chat_template);
     write_text(file(), content);
     tokenizer_.emplace(Tokenizer::load(folder_.path()));
   }

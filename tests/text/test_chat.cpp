@@ -14,14 +14,14 @@ using test::check_contains;
 
 Tokenizer small_tokenizer(const std::string& chat_template) {
   const test::TemporaryFolder folder;
-  write_small_tokenizer(folder, chat_template);
+  write_small_tokenizer(folder.path(), chat_template);
   return Tokenizer::load(folder.path());
 }
 
 /// With a tokenizer_config.json of one's own.
 Tokenizer tokenizer_with(const io::Json& config) {
   const test::TemporaryFolder folder;
-  write_small_tokenizer(folder, "");
+  write_small_tokenizer(folder.path(), "");
   write_text(folder / "tokenizer_config.json", io::to_text(config));
   return Tokenizer::load(folder.path());
 }
@@ -130,7 +130,7 @@ TEST_CASE("chat: a template can be chosen by name or from a file, and is saved")
 
 TEST_CASE("chat: what is wrong with a chosen template is said of the file that it is in") {
   const test::TemporaryFolder folder;
-  write_small_tokenizer(folder, "{{ wrong");
+  write_small_tokenizer(folder.path(), "{{ wrong");
   const auto refusal = [](const Tokenizer& tokenizer) {
     return test::message_of<FormatError>([&] { const Chat chat(tokenizer); });
   };
@@ -143,7 +143,7 @@ TEST_CASE("chat: what is wrong with a chosen template is said of the file that i
 
 TEST_CASE("chat: a chosen template, and those in a folder, are saved with the tokenizer") {
   const test::TemporaryFolder from, to, chosen;
-  write_small_tokenizer(from, "in the config");
+  write_small_tokenizer(from.path(), "in the config");
   std::filesystem::create_directory(from / "additional_chat_templates");
   write_text(from / "chat_template.jinja", "in a file");
   write_text(from / "additional_chat_templates/rag.jinja", "rag");
@@ -159,7 +159,7 @@ TEST_CASE("chat: a chosen template, and those in a folder, are saved with the to
 
 TEST_CASE("chat: templates in files of their own replace those of the config") {
   const test::TemporaryFolder folder;
-  write_small_tokenizer(folder, "in the config");
+  write_small_tokenizer(folder.path(), "in the config");
   std::filesystem::create_directory(folder / "additional_chat_templates");
   write_text(folder / "additional_chat_templates/tool_use.jinja", "tools");
   const std::map<std::string, std::string> expected = {{"tool_use", "tools"}};
