@@ -126,8 +126,8 @@ bool StepLog::flush() {
 void StepLog::finish() {
   release_held();
   GRAFT_CHECK(flush(), IoError, "write ", path_.string(), ": ", std::strerror(errno));
-  GRAFT_CHECK(fsync(descriptor_) == 0, IoError, "write ", path_.string(), ": ",
-              std::strerror(errno));
+  while (fsync(descriptor_) != 0)
+    GRAFT_CHECK(errno == EINTR, IoError, "write ", path_.string(), ": ", std::strerror(errno));
 }
 
 }  // namespace graft::cli
