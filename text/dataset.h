@@ -73,8 +73,8 @@ struct SampleOrigin {
 class DatasetReader {
  public:
   /// Opens the file and looks at its first record. `tokenizer`, which must outlive the reader, may
-  /// be null for tokenised records. Throws ConfigError and IoError; what is wrong with the record
-  /// is thrown by `next`.
+  /// be null for tokenised records. Throws as RecordReader does, and ConfigError; what is wrong
+  /// with the record is thrown by `next`.
   DatasetReader(const std::filesystem::path& path, const Tokenizer* tokenizer,
                 const DatasetOptions& options = {});
   ~DatasetReader();

@@ -45,7 +45,8 @@ struct RecordReaderOptions {
 class RecordReader {
  public:
   /// A file whose name ends in .txt or .raw is plain text; of others the first character decides:
-  /// '[' begins a list. Throws IoError where it cannot be opened.
+  /// '[' begins a list. Throws IoError where it cannot be opened, FormatError where it is a file of
+  /// another kind, or in UTF-16.
   explicit RecordReader(const std::filesystem::path& path, const RecordReaderOptions& options = {});
   ~RecordReader();
   RecordReader(RecordReader&& other) noexcept;
