@@ -120,6 +120,11 @@ void RunningCommand::wait_for(const std::filesystem::path& file) const {
   REQUIRE_MESSAGE(came, file.string(), " was not made; stderr: ", content_of(folder_ / "err"));
 }
 
+int64_t RunningCommand::open_files() const {
+  const std::filesystem::path open = "/proc/" + std::to_string(process_) + "/fd";
+  return std::distance(std::filesystem::directory_iterator(open), {});
+}
+
 void RunningCommand::send(int number) const {
   REQUIRE(kill(process_, number) == 0);
 }

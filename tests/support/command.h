@@ -46,6 +46,8 @@ class RunningCommand {
   void wait_for_error_lines(int64_t count) const { wait_for_lines(folder_ / "err", count); }
   /// Waits until a file is there. Fails the test after half a minute.
   void wait_for(const std::filesystem::path& file) const;
+  /// How many files, pipes and folders it has open now.
+  int64_t open_files() const;
   /// Sends a signal.
   void send(int number) const;
   /// Waits for its end.
