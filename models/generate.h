@@ -2,7 +2,8 @@
 //
 //   const auto rows = models::generate(*model, {ids}, {.max_new_tokens = 64, .stop_ids = {2}});
 //
-// A row's tokens depend on its prompt, the options and its number only, not on the other rows: each
+// A row's tokens depend on its prompt, the options and its number only, not on the other rows (with
+// weights in 4 bits but for the rounding of sums, which differs between up to eight and more): each
 // row keeps its own length in the cache, and random numbers are a function of (seed, row, step).
 #pragma once
 

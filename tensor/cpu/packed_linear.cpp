@@ -20,8 +20,9 @@ KernelStatus packed_linear(const PackedLinearArgs& args) {
   if (!contiguous(args.x, args.panels, args.bias, args.u, args.b, args.y) ||
       !panel_dtypes(args.x, args.y, args.u, args.b))
     return KernelStatus::unsupported;
-  panel_linear(compute_of(kernels, args.x, args.panels),
-               dense_panels(kernels, args.panels, args.y.sizes[1], args.x.sizes[1]),
+  const Compute compute = compute_of(kernels, args.x, args.panels);
+  panel_linear(compute,
+               dense_panels(kernels, args.panels, args.y.sizes[1], args.x.sizes[1], compute),
                {args.x, {}, args.bias, args.u, args.b, args.y});
   return KernelStatus::done;
 }
@@ -32,9 +33,10 @@ KernelStatus packed_linear_backward(const PackedLinearBackwardArgs& args) {
   if (!contiguous(args.dy, args.panels, args.g, args.a, args.dx) ||
       !panel_dtypes(args.dy, args.dx, args.g, args.a))
     return KernelStatus::unsupported;
-  panel_linear_backward(compute_of(kernels, args.dy, args.panels),
-                        dense_panels(kernels, args.panels, args.dy.sizes[1], args.dx.sizes[1]),
-                        {args.dy, {}, args.g, args.a, args.dx});
+  const Compute compute = compute_of(kernels, args.dy, args.panels);
+  panel_linear_backward(
+      compute, dense_panels(kernels, args.panels, args.dy.sizes[1], args.dx.sizes[1], compute),
+      {args.dy, {}, args.g, args.a, args.dx});
   return KernelStatus::done;
 }
 

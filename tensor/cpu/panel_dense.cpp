@@ -20,7 +20,13 @@ const float* widened(const PanelMatrix& w, int64_t panel, int64_t k, int64_t dep
 
 void few_rows_of_pairs(const PanelMatrix& w, int64_t panel, int rows, const float* x, float* c,
                        int64_t ldc) {
-  w.kernels->few_pairs(rows, w.depth / 2, x, pairs_in_place(w, panel, 0, w.depth, nullptr), c, ldc);
+  const Cut depths = cut(w.depth, block_depth, w.step);
+  for (int64_t i = 0; i < depths.count; ++i) {
+    const Range depth = depths[i];
+    w.kernels->few_pairs(rows, depth.size() / 2, x + depth.begin * rows,
+                         pairs_in_place(w, panel, depth.begin, depth.size(), nullptr), c, ldc,
+                         i > 0);
+  }
 }
 
 const uint32_t* turned(const PanelMatrix& w, int64_t panel, int64_t k, int64_t depth,
@@ -31,8 +37,8 @@ const uint32_t* turned(const PanelMatrix& w, int64_t panel, int64_t k, int64_t d
 
 }  // namespace
 
-PanelMatrix dense_panels(const TileKernels& kernels, const TensorView& panels, int64_t n,
-                         int64_t k) {
+PanelMatrix dense_panels(const TileKernels& kernels, const TensorView& panels, int64_t n, int64_t k,
+                         Compute compute) {
   const bool is_f32 = panels.dtype == DType::f32;
   const int64_t step = is_f32 ? 1 : 2;
   return {.n = n,
@@ -44,7 +50,7 @@ PanelMatrix dense_panels(const TileKernels& kernels, const TensorView& panels, i
           .floats = is_f32 ? floats_in_place : widened,
           .pairs_along_k = is_f32 ? nullptr : pairs_in_place,
           .pairs_along_n = is_f32 ? nullptr : turned,
-          .few_rows = is_f32 ? nullptr : few_rows_of_pairs};
+          .few_rows = is_f32 || compute == Compute::pairs ? nullptr : few_rows_of_pairs};
 }
 
 }  // namespace graft::cpu_kernels

@@ -11,9 +11,9 @@ namespace graft::cpu_kernels {
 namespace {
 
 // A block of x, rows x depth, and what is read with it should stay in a second-level cache of a
-// megabyte. The sizes are fixed, so that results do not depend on the number of threads.
+// megabyte, see block_depth. The sizes are fixed, so that results do not depend on the number of
+// threads.
 constexpr int64_t block_rows = 360;
-constexpr int64_t block_depth = 384;
 
 template <class Number>
 const Number* tile_of(const PanelMatrix& w, int64_t panel, Range columns, Number* buffer) {

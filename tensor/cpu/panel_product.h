@@ -13,6 +13,9 @@
 
 namespace graft::cpu_kernels {
 
+/// Most columns of x, and of a panel, that are summed at a time: the sums of such blocks are added.
+inline constexpr int64_t block_depth = 384;
+
 /// A matrix w (N,K) in panels of 32 rows. Rows beyond N and columns from K to `depth` are zeros.
 struct PanelMatrix {
   int64_t n, k;
@@ -30,7 +33,7 @@ struct PanelMatrix {
   /// The same as bf16: pairs along n, (depth, 16, 2).
   const uint32_t* (*pairs_along_n)(const PanelMatrix& w, int64_t panel, int64_t k, int64_t depth,
                                    uint32_t* buffer);
-  /// c (rows, 32) = x (depth, rows) · the whole panel, for up to few_rows_limit rows and without a
+  /// c (rows, 32) = x (depth, rows) · the whole panel, for up to few_rows_tile rows and without a
   /// tile; nullptr where a tile is just as good.
   void (*few_rows)(const PanelMatrix& w, int64_t panel, int rows, const float* x, float* c,
                    int64_t ldc) = nullptr;

@@ -113,50 +113,42 @@ void outer(int count, int64_t depth, const float* x, int64_t ldx, const float* w
   }
 }
 
-/// Vectors of a tile of few rows side by side: four rows of two sums each leave room for no more.
-constexpr int few_vectors = panel_width / Simd::lanes == 2 ? 2 : 1;
-
-/// As many columns of a panel as few_vectors have, times a few rows of x. Even and odd numbers are
-/// summed apart, because with one row the latency of additions would show.
+/// As forward_tile with pairs of bf16 along k, widened on the way: the same sums in the same order.
 template <int rows>
-[[gnu::noinline]] void few_pairs_of_columns(int64_t depth, const float* x, const uint32_t* w,
-                                            float* c, int64_t ldc) {
-  Simd::Float even[rows][few_vectors], odd[rows][few_vectors];
+[[gnu::noinline]] void few_pairs_tile(int64_t depth, const float* x, const uint32_t* w, float* c,
+                                      int64_t ldc, bool accumulate) {
+  Simd::Float sums[rows][tile_vectors];
 #pragma GCC unroll 4
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < few_vectors; ++v)
-      even[i][v] = odd[i][v] = Simd::zero();
+    for (int v = 0; v < tile_vectors; ++v)
+      sums[i][v] = Simd::zero();
   }
   for (int64_t k = 0; k < depth; ++k, x += 2 * rows, w += panel_width) {
     fetch_ahead(w, Fixed<panel_width>());
 #pragma GCC unroll 2
-    for (int v = 0; v < few_vectors; ++v) {
+    for (int v = 0; v < tile_vectors; ++v) {
       const Simd::Float first = Simd::low_halves(w + v * Simd::lanes);
       const Simd::Float second = Simd::high_halves(w + v * Simd::lanes);
 #pragma GCC unroll 4
       for (int i = 0; i < rows; ++i) {
-        even[i][v] = Simd::multiply_add(first, Simd::broadcast(x + i), even[i][v]);
-        odd[i][v] = Simd::multiply_add(second, Simd::broadcast(x + rows + i), odd[i][v]);
+        sums[i][v] = Simd::multiply_add(first, Simd::broadcast(x + i), sums[i][v]);
+        sums[i][v] = Simd::multiply_add(second, Simd::broadcast(x + rows + i), sums[i][v]);
       }
     }
   }
-#pragma GCC unroll 4
-  for (int i = 0; i < rows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < few_vectors; ++v)
-      Simd::store(c + i * ldc + v * Simd::lanes, Simd::add(even[i][v], odd[i][v]));
-  }
+  store_tile<rows>(sums, c, ldc, accumulate);
 }
 
 /// See TileKernels::few_pairs.
 template <int rows = 1>
-void few_pairs(int count, int64_t depth, const float* x, const uint32_t* w, float* c, int64_t ldc) {
+void few_pairs(int count, int64_t depth, const float* x, const uint32_t* w, float* c, int64_t ldc,
+               bool accumulate) {
   if constexpr (rows <= few_rows_tile) {
     if (count != rows)
-      return few_pairs<rows + 1>(count, depth, x, w, c, ldc);
-    for (int column = 0; column < panel_width; column += few_vectors * Simd::lanes)
-      few_pairs_of_columns<rows>(depth, x, w + column, c + column, ldc);
+      return few_pairs<rows + 1>(count, depth, x, w, c, ldc, accumulate);
+    for (int column = 0; column < panel_width; column += tile_width)
+      few_pairs_tile<rows>(depth, x, w + column, c + column, ldc, accumulate);
   }
 }
 

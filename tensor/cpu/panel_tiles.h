@@ -45,10 +45,11 @@ struct TileKernels {
   /// the instruction set has no such product.
   void (*forward_pairs)(int rows, int64_t depth, const uint32_t* x, const uint32_t* w, float* c,
                         int64_t ldc, bool accumulate);
-  /// c (rows, 32) = x (2 depth, rows) in f32 · w (depth, 32, 2) in bf16, for at most few_rows_tile
-  /// rows: w is read once and widened in registers.
+  /// c (rows, 32) = or += x (2 depth, rows) in f32 · w (depth, 32, 2) in bf16, for at most
+  /// few_rows_tile rows: w is read once and widened in registers. The bits are those of widen and
+  /// forward.
   void (*few_pairs)(int rows, int64_t depth, const float* x, const uint32_t* w, float* c,
-                    int64_t ldc);
+                    int64_t ldc, bool accumulate);
   /// c (columns, 32), row-major, = or += Σ over panels w[panel] (columns, 32) · dy (panel, 32, 32).
   /// columns is at most `rows` above.
   void (*backward)(int columns, int64_t panels, const float* const* w, const float* dy, float* c,
