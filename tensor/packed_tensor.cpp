@@ -38,6 +38,8 @@ void for_each_panel(const Shape& shape, const Body& body) {
 
 template <class T>
 void pack_numbers(const Tensor& w, Tensor& panels) {
+  if (w.numel() == 0)
+    return;
   const T* from = w.data<T>();
   T* to = panels.data<T>();
   const int64_t columns = w.dim(1);

@@ -17,9 +17,10 @@ struct Sizes {
 
 /// One number, sizes that are no multiple of anything, blocks of rows, columns and panels that are
 /// exactly full, one more and one less.
-constexpr Sizes all_sizes[] = {{1, 1, 1},      {1, 64, 32},    {5, 50, 33},    {37, 81, 100},
-                               {33, 48, 96},   {130, 97, 31},  {352, 384, 64}, {353, 385, 65},
-                               {721, 200, 70}, {13, 1000, 400}};
+constexpr Sizes all_sizes[] = {{1, 1, 1},      {1, 64, 32},     {5, 50, 33},    {37, 81, 100},
+                               {33, 48, 96},   {130, 97, 31},   {352, 384, 64}, {353, 385, 65},
+                               {721, 200, 70}, {13, 1000, 400}, {4, 775, 40},   {8, 33, 70},
+                               {9, 34, 70}};
 
 /// The parts of a product with adapter and bias, in f64 for the reference and as they are.
 struct Product {
@@ -52,7 +53,8 @@ double tolerance(DType dtype) {
 
 TEST_CASE("pack: the matrix comes back bit for bit, rows and columns beyond it are zeros") {
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const Shape& shape : {Shape{1, 1}, Shape{32, 64}, Shape{45, 7}, Shape{100, 33}}) {
+    for (const Shape& shape :
+         {Shape{1, 1}, Shape{32, 64}, Shape{45, 7}, Shape{100, 33}, Shape{0, 4}, Shape{4, 0}}) {
       CAPTURE(shape);
       const Tensor w = random_tensor(shape, 9, dtype);
       const PackedTensor packed = pack(w);
@@ -85,6 +87,22 @@ TEST_CASE("packed linear: agrees with f64 on every instruction set, for any size
         CHECK(test::relative_difference(y, expected) < tolerance(dtype));
       });
     }
+  }
+}
+
+TEST_CASE("packed linear: a row's bits do not depend on how many rows there are") {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    CAPTURE(dtype);
+    const Tensor x = random_tensor({40, 775}, 1, dtype);
+    const PackedTensor w = pack(random_tensor({70, 775}, 2, dtype));
+    test::for_each_kernel(packed_linear_slot, [&] {
+      const Tensor all = ops::linear(x, w, {}, {}, {});
+      for (const int64_t rows : {1, 2, 3, 4, 5, 8, 9, 13}) {
+        CAPTURE(rows);
+        CHECK(test::same_bits(ops::linear(x.slice(0, 0, rows), w, {}, {}, {}),
+                              all.slice(0, 0, rows)));
+      }
+    });
   }
 }
 
