@@ -167,9 +167,12 @@ KernelStatus thin_matmul(const MatmulArgs& args) {
   if (args.a.strides[0] != 1 || args.b.strides[1] != 1)
     return KernelStatus::unsupported;
   const Operand a{args.a, true};
-  if (args.c.sizes[0] <= widest && args.a.dtype == DType::f32)
+  // Where both sides are thin, the wider one is cut among the threads.
+  const bool a_is_thin = args.c.sizes[0] <= widest && args.a.dtype == DType::f32;
+  const bool b_is_thin = args.c.sizes[1] <= widest && args.b.dtype == DType::f32;
+  if (a_is_thin && (!b_is_thin || args.c.sizes[0] <= args.c.sizes[1]))
     sum_rows(kernels, a, {args.b}, args.alpha, {args.c});
-  else if (args.c.sizes[1] <= widest && args.b.dtype == DType::f32)
+  else if (b_is_thin)
     sum_rows(kernels, {args.b}, a, args.alpha, {args.c, true});
   else
     return KernelStatus::unsupported;

@@ -52,7 +52,8 @@ TEST_CASE("matmul: agrees with f64 for every kernel, dtype, layout and odd size"
                                {257, 33, 129},
                                {300, 600, 2},
                                {6, 70, 150},
-                               {67, 130, 17}}) {
+                               {67, 130, 17},
+                               {128, 70, 8}}) {
     for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
       const Tensor a = random_tensor({m, k}, 1, dtype);
       const Tensor b = random_tensor({k, n}, 2, dtype);
