@@ -28,31 +28,33 @@ Variable scale(const Variable& x, double factor) {
 }
 
 Variable swiglu(const Variable& gate, const Variable& up) {
-  return remake_in_backward(
-      record("swiglu", ops::swiglu(gate.value(), up.value()), {gate, up},
-             [gate = save(gate), up = save(up)](const Grads& dy, Needs) -> Grads {
-               auto [dgate, dup] = ops::swiglu_backward(dy[0], *gate, *up);
-               return {std::move(dgate), std::move(dup)};
-             }),
-      [gate = save(gate), up = save(up)] { return ops::swiglu(*gate, *up); });
+  const Variable y = record("swiglu", ops::swiglu(gate.value(), up.value()), {gate, up},
+                            [gate = save(gate), up = save(up)](const Grads& dy, Needs) -> Grads {
+                              auto [dgate, dup] = ops::swiglu_backward(dy[0], *gate, *up);
+                              return {std::move(dgate), std::move(dup)};
+                            });
+  return remake_in_backward(y, {gate, up},
+                            [gate = save(gate), up = save(up)] { return ops::swiglu(*gate, *up); });
 }
 
 Variable geglu(const Variable& gate, const Variable& up, GeluKind kind) {
-  return remake_in_backward(
+  const Variable y =
       record("geglu", ops::geglu(gate.value(), up.value(), kind), {gate, up},
              [gate = save(gate), up = save(up), kind](const Grads& dy, Needs) -> Grads {
                auto [dgate, dup] = ops::geglu_backward(dy[0], *gate, *up, kind);
                return {std::move(dgate), std::move(dup)};
-             }),
-      [gate = save(gate), up = save(up), kind] { return ops::geglu(*gate, *up, kind); });
+             });
+  return remake_in_backward(y, {gate, up}, [gate = save(gate), up = save(up), kind] {
+    return ops::geglu(*gate, *up, kind);
+  });
 }
 
 Variable gelu(const Variable& x, GeluKind kind) {
-  return remake_in_backward(record("gelu", ops::gelu(x.value(), kind), {x},
-                                   [x = save(x), kind](const Grads& dy, Needs) -> Grads {
-                                     return {ops::gelu_backward(dy[0], *x, kind)};
-                                   }),
-                            [x = save(x), kind] { return ops::gelu(*x, kind); });
+  const Variable y = record("gelu", ops::gelu(x.value(), kind), {x},
+                            [x = save(x), kind](const Grads& dy, Needs) -> Grads {
+                              return {ops::gelu_backward(dy[0], *x, kind)};
+                            });
+  return remake_in_backward(y, {x}, [x = save(x), kind] { return ops::gelu(*x, kind); });
 }
 
 Variable to(const Variable& x, DType dtype) {

@@ -62,8 +62,11 @@ Saved save_if(bool wanted, const Variable& variable) {
   return wanted && variable.defined() ? Saved(variable) : Saved(Tensor());
 }
 
-Variable remake_in_backward(Variable y, std::function<Tensor()> make) {
-  if (y.requires_grad())
+Variable remake_in_backward(Variable y, const std::vector<Variable>& inputs,
+                            std::function<Tensor()> make) {
+  const bool depends =
+      std::ranges::any_of(inputs, [](const Variable& input) { return input.remade() != nullptr; });
+  if (y.requires_grad() && !depends)
     y.set_remade(std::make_shared<Remade>(std::move(make)));
   return y;
 }

@@ -40,8 +40,8 @@ class Needs {
 
 using Backward = std::function<Grads(const Grads& dy, const Needs& needs)>;
 
-/// A value that backward makes again. Whatever saved the variable shares it: it is made once and
-/// freed with the last of them.
+/// A value that backward makes again. The variable and whatever saved it share it: it is made once
+/// and freed with the last of them.
 class Remade {
  public:
   explicit Remade(std::function<Tensor()> make) : make_(std::move(make)) {}
@@ -80,8 +80,10 @@ Saved save_if(bool wanted, const Variable& variable);
 
 /// `y`, the result of an operation that costs little and whose inputs are kept anyway: what saves
 /// it does not keep its value, but the way to make that again. `make` gives the same bits and holds
-/// what it needs as Saved. Without effect where y needs no gradient.
-Variable remake_in_backward(Variable y, std::function<Tensor()> make);
+/// the inputs as Saved. Without effect where y needs no gradient, and where an input is to be made
+/// again itself: there would be no end to what depends on what.
+Variable remake_in_backward(Variable y, const std::vector<Variable>& inputs,
+                            std::function<Tensor()> make);
 
 /// True where gradients are recorded (no NoGrad is alive in this thread) and `variable` needs one.
 bool needs_grad(const Variable& variable);

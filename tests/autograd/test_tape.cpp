@@ -1,6 +1,7 @@
 #include "graft/autograd/checkpoint.h"
 #include "graft/autograd/engine.h"
 #include "graft/autograd/linear.h"
+#include "graft/autograd/norm.h"
 #include "graft/autograd/pointwise.h"
 #include "graft/autograd/tape.h"
 #include "graft/tensor/allocator.h"
@@ -86,12 +87,28 @@ TEST_CASE("tape: of a gated product its inputs are kept, which backward makes it
   CHECK(test::same_bits(w.grad(), v.grad()));
 }
 
+TEST_CASE("tape: what is made again has the bits of what it was") {
+  const Variable x(test::random_tensor({7, 20}, 1), true);
+  const Variable up(test::random_tensor({7, 20}, 2), true);
+  const Variable weight(test::random_tensor({20}, 3), true);
+  const Variable bias(test::random_tensor({20}, 4), true);
+  for (const Variable& y :
+       {rms_norm(x, weight, 1e-3, 0.5), layer_norm(x, weight, bias, 1e-3), swiglu(x, up),
+        geglu(x, up, GeluKind::tanh), geglu(x, up, GeluKind::exact), gelu(x, GeluKind::tanh),
+        gelu(x, GeluKind::exact)}) {
+    REQUIRE(y.remade() != nullptr);
+    CHECK(test::same_bits(*save(y), y.value()));
+  }
+  // What depends on such a value is kept: a chain would be made again from its beginning.
+  CHECK(gelu(swiglu(x, up), GeluKind::tanh).remade() == nullptr);
+}
+
 TEST_CASE("tape: a value is made again once for all that saved it, and freed with the last") {
   int made = 0;
   Variable x = leaf({1, 2, 3});
   const int64_t before = allocator(cpu).stats().current;
   {
-    Variable doubled = remake_in_backward(scale(x, 2), [&made, x = save(x)] {
+    Variable doubled = remake_in_backward(scale(x, 2), {x}, [&made, x = save(x)] {
       ++made;
       return ops::scale(*x, 2);
     });
