@@ -1,4 +1,4 @@
-// Portable kernels of 4-bit and 8-bit block-wise quantisation.
+// Kernels of 4-bit and 8-bit block-wise quantisation.
 #include "graft/quant/blocks.h"
 
 #include <algorithm>

@@ -7,6 +7,7 @@
 #include "graft/io/safetensors.h"
 #include "graft/quant/quantized_tensor.h"
 #include "graft/tensor/parallel.h"
+#include "graft/tests/support/kernels.h"
 #include "graft/tests/support/test.h"
 
 namespace graft::quant {
@@ -128,6 +129,23 @@ TEST_CASE("quantize: codes and scales of bitsandbytes' CPU path, for every dtype
     ++compared;
   }
   CHECK(compared == 90);
+}
+
+TEST_CASE("quantize: every instruction set gives the same codes") {
+  for (const QuantType type : {QuantType::nf4, QuantType::fp4}) {
+    for (const int64_t count : {1, 31, 64, 1000, 4099}) {
+      Tensor x = test::random_tensor({count}, 3);
+      x.data<float>()[0] = -0.0F;
+      Tensor expected;
+      test::for_each_kernel(quantize_4bit_slot, [&] {
+        const Tensor codes = quantize(x, {.type = type, .double_quant = false}).codes;
+        CAPTURE(count);
+        if (expected.defined())
+          CHECK(test::same_bits(codes, expected));
+        expected = codes.clone();
+      });
+    }
+  }
 }
 
 TEST_CASE("quantize: nested scales are at most one step from bitsandbytes', and nearest") {

@@ -206,9 +206,11 @@ TEST_CASE("golden runs: QLoRA with products in bf16 stays near those in f32") {
   const std::vector<std::string> isas = available_isas();
   if (std::ranges::find(isas, "avx512-bf16") == isas.end())
     test::skip("this processor has no AVX-512-BF16, without which an f32 model has f32 products");
-  limit_isa("avx512-bf16");  // not preferred everywhere
+  struct Forced {
+    Forced() { limit_isa("avx512-bf16"); }  // not preferred everywhere
+    ~Forced() { limit_isa(preferred_isa()); }
+  } forced;
   check_bf16_run(DType::f32);
-  limit_isa(preferred_isa());
 }
 
 TEST_CASE("golden runs: QLoRA with checkpointing reaches every adapter, with the same bits") {
