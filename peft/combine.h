@@ -52,6 +52,7 @@ struct CombineOptions {
   std::optional<int64_t> svd_rank{};
   /// Clips the factors of the result at this quantile of their magnitudes, in (0, 1]; under
   /// Compat::peft of their values, which depends on signs that singular vectors have by chance.
+  /// Not of cat. What it cuts off does not count as discarded.
   std::optional<double> svd_clamp{};
   /// Share of numbers that pruning leaves, in (0, 1]. Needed by every type that prunes.
   std::optional<double> density{};

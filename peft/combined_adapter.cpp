@@ -57,16 +57,15 @@ void check_variant(const CombineInput& input, const CombineOptions& options) {
               "could put beside others; take svd, which has them for the rank you choose");
 }
 
-/// Of what PEFT takes no notice of where A and B are combined by themselves.
+/// Throws ConfigError for settings of which PEFT takes no notice where it combines A and B each by
+/// itself.
 void check_svd_options(const std::vector<CombineInput>& inputs, const CombineOptions& options) {
   const CombineOptions used = options_for(inputs, options);
   if (used.compat == Compat::none || is_svd(used.combination_type))
     return;
   GRAFT_CHECK(!used.svd_rank && !used.svd_clamp, ConfigError,
               "combine: ", used.svd_rank ? "svd_rank" : "svd_clamp",
-              " is given, of which PEFT takes no notice "
-              "for ",
-              name(used.combination_type),
+              " is given, of which PEFT takes no notice for ", name(used.combination_type),
               inputs.size() == 1 ? ", as which it combines one adapter alone" : "",
               "; leave it out, or take ",
               inputs.size() == 1 ? "no compat" : "a type with svd in its name, or no compat");

@@ -274,10 +274,14 @@ std::vector<peft::Combination> default_combinations(const peft::PeftModel& model
                                                     const std::vector<std::string>& adapters,
                                                     const peft::CombineOptions& combine) {
   using enum peft::Combination;
+  std::vector<peft::Combination> candidates = {linear,      cat,       ties,
+                                               dare_linear, dare_ties, magnitude_prune};
+  // PEFT takes notice of these settings in the types with svd in their names only.
+  if (combine.compat == peft::Compat::peft && (combine.svd_rank || combine.svd_clamp))
+    candidates = {svd, ties_svd, dare_linear_svd, dare_ties_svd, magnitude_prune_svd};
   std::vector<peft::Combination> types;
   std::string refusal;
-  for (const peft::Combination type :
-       {linear, cat, ties, dare_linear, dare_ties, magnitude_prune}) {
+  for (const peft::Combination type : candidates) {
     const CombineMethod method{
         type, peft::prunes(type) ? std::optional<double>(1) : std::optional<double>()};
     try {

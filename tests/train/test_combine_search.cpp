@@ -215,6 +215,10 @@ TEST_CASE("combine search: by default cat is tried where ranks may add up") {
   const Adapted plain({"a", "b"});
   CHECK(has_cat(plain, {}));
   CHECK_FALSE(has_cat(plain, {.svd_rank = 3}));
+  const std::vector<Combination> as_peft =
+      default_combinations(plain.model, plain.names, {.svd_rank = 3, .compat = peft::Compat::peft});
+  CHECK(as_peft.size() == 5);
+  CHECK(std::ranges::all_of(as_peft, peft::is_svd));
   Adapted dora({"a", "b"}, true);
   CHECK_FALSE(has_cat(dora, {}));
   const CombineSearch search = dora.search({.weights = {1}, .densities = {1}});
