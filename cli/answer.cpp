@@ -185,7 +185,7 @@ Answers answer(const nn::CausalLM& model, const text::Tokenizer& tokenizer, cons
     times.prompt_seconds = seconds;
   times.answer_seconds = seconds - times.prompt_seconds;
   for (const models::Continuation& continuation : continuations) {
-    times.first_tokens += !continuation.ids.empty();
+    times.first_tokens += continuation.ids.empty() ? 0 : 1;
     times.later_tokens += std::max<int64_t>(0, std::ssize(continuation.ids) - 1);
   }
   for (size_t row = 0; row < rows.size(); ++row) {

@@ -65,7 +65,7 @@ struct AnswerTimes {
   int64_t prompt_tokens = 0;
   int64_t first_tokens = 0;   ///< answers that have a token, which comes out of reading the prompt
   int64_t later_tokens = 0;   ///< the others
-  double prompt_seconds = 0;  ///< until every answer had its first token
+  double prompt_seconds = 0;  ///< until the first token
   double answer_seconds = 0;  ///< from there on
 
   double prompt_tokens_per_second() const;

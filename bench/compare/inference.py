@@ -47,7 +47,10 @@ def parse_options():
     parser.add_argument("--turns", type=int, default=5, help="of each side")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--graft", type=Path, default=ROOT / "build" / "release" / "graft")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.peer == "llama.cpp" and options.quant == "none":
+        parser.error("llama.cpp reads the model in 4 bits: add --quant nf4")
+    return options
 
 
 def graft_answer(options, model, prompt, new_tokens):

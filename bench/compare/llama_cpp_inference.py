@@ -10,7 +10,7 @@ def main():
     options = parse_inference_options(__doc__)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(options.model)
-    parameters.n_ctx = 1024
+    parameters.n_ctx = 2048  # positions; what has more is refused
     parameters.n_parallel = 1
     parameters.n_gpu_layers = 0
     parameters.cpuparams.n_threads = options.threads
