@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -29,10 +30,10 @@ struct Override {
   bool meets(const Override& other) const {
     if (is_whole() || other.is_whole())
       return true;
-    const auto mine = rows.span<int64_t>();
-    return std::ranges::any_of(other.rows.span<int64_t>(), [&](int64_t row) {
-      return std::ranges::find(mine, row) != mine.end();
-    });
+    const auto numbers = rows.span<int64_t>();
+    const std::unordered_set<int64_t> mine(numbers.begin(), numbers.end());
+    return std::ranges::any_of(other.rows.span<int64_t>(),
+                               [&](int64_t row) { return mine.contains(row); });
   }
 };
 
