@@ -159,6 +159,18 @@ TEST_CASE("add_weighted_adapter: one adapter alone is only weighted, by every ty
   }
 }
 
+TEST_CASE("add_weighted_adapter: an adapter of weight zero adds nothing") {
+  const Tensor ids = some_ids(1, 6);
+  for (const Combination type : {Combination::cat, Combination::svd, Combination::linear}) {
+    CAPTURE(peft::name(type));
+    Different all;
+    all.model.add_weighted_adapter({"plain", "rslora"}, {0.5, 0}, "half",
+                                   {.combination_type = type});
+    CHECK(test::relative_difference(logits_of(all.model, ids, with_adapters({"half"})),
+                                    all.weighted_logits({0.5}, ids)) < 1e-6);  // f32 sums
+  }
+}
+
 TEST_CASE("add_weighted_adapter: an adapter and its opposite are nothing") {
   Different all;
   const Tensor ids = some_ids(1, 6);

@@ -215,7 +215,7 @@ TEST_CASE("merging: a merged model computes what its adapters do, whatever holds
 }
 
 TEST_CASE("merging: a thousand merges leave the bytes of the base as they are") {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     TwoAdapters two(tiny_llama(1, true, dtype));
     const auto before = snapshot(*two.base);
     const Tensor logits = logits_of(two.model, some_ids(1, 4));
