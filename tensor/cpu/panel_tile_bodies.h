@@ -217,7 +217,7 @@ void dots(int rows, int columns, int64_t depth, const float* x, int64_t ldx, con
 #pragma GCC unroll 16
   for (int i = 0; i < Simd::lanes; ++i)
     sums[i] = Simd::zero();
-  const auto add = [&](auto load) [[gnu::always_inline]] {
+  const auto add = [&](auto load) __attribute__((always_inline)) {
     Simd::Float numbers[dot_columns];
 #pragma GCC unroll 4
     for (int j = 0; j < dot_columns; ++j)
