@@ -76,40 +76,6 @@ void multiply_rows(const TileKernels& kernels, const MatmulArgs& args) {
   });
 }
 
-/// Rows of the columns of a matrix as floats, their number a multiple of a panel's width: in place
-/// where they are that, else converted, with zeros behind the last column.
-class WideBlock {
- public:
-  WideBlock(const Operand& matrix, Range rows, Range columns) {
-    const int64_t width = parts(columns.size(), panel_width) * panel_width;
-    if (matrix.view.dtype == DType::f32 && width == columns.size()) {
-      stride_ = matrix.row_stride();
-      data_ = matrix.view.as<float>() + rows.begin * stride_ + columns.begin;
-      return;
-    }
-    scratch_ = Tensor::empty({rows.size(), width});
-    stride_ = width;
-    float* out = scratch_.data<float>();
-    data_ = out;
-    visit_float(matrix.view.dtype, [&]<class T>() {
-      for (int64_t i = rows.begin; i < rows.end; ++i, out += width) {
-        const T* row = matrix.view.as<T>() + i * matrix.row_stride() + columns.begin;
-        for (int64_t j = 0; j < columns.size(); ++j)
-          out[j] = convert<float>(row[j]);
-        std::fill(out + columns.size(), out + width, 0.0F);
-      }
-      return KernelStatus::done;
-    });
-  }
-  const float* data() const { return data_; }
-  int64_t stride() const { return stride_; }
-
- private:
-  Tensor scratch_;
-  const float* data_ = nullptr;
-  int64_t stride_ = 0;
-};
-
 /// c (R,K), or its transpose, = alpha · the transpose of thin (M,R) · wide (M,K), both row by row,
 /// thin in f32.
 void sum_rows(const TileKernels& kernels, const Operand& thin, const Operand& wide, double alpha,
@@ -120,15 +86,23 @@ void sum_rows(const TileKernels& kernels, const Operand& thin, const Operand& wi
   const Cut tiles = cut(rank, kernels.rows);
   const auto sum_group = [&](Range group) {
     Tensor sums = Tensor::empty({rank, group_columns});
+    Tensor scratch = Tensor::empty({summed_rows, group_columns});
+    const Range padded{group.begin, group.begin + parts(group.size(), panel_width) * panel_width};
     for (int64_t block = 0; block < row_blocks.count; ++block) {
       const Range rows = row_blocks[block];
-      const WideBlock w(wide, rows, group);
+      int64_t stride = 0;
+      const float* w = nullptr;
+      visit_float(wide.view.dtype, [&]<class T>() {
+        w = read_words<float>(wide.view.as<T>() + rows.begin * wide.row_stride(), wide.row_stride(),
+                              rows.size(), padded, columns, scratch.data<float>(), &stride);
+        return KernelStatus::done;
+      });
       const float* x = thin.view.as<float>() + rows.begin * thin.row_stride();
       for (int64_t column = 0; column < group.size(); column += panel_width) {
         for (int64_t t = 0; t < tiles.count; ++t) {
           const Range tile = tiles[t];
           kernels.outer(static_cast<int>(tile.size()), rows.size(), x + tile.begin,
-                        thin.row_stride(), w.data() + column, w.stride(),
+                        thin.row_stride(), w + column, stride,
                         sums.data<float>() + tile.begin * group_columns + column, group_columns,
                         block > 0);
         }
