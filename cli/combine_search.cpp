@@ -62,10 +62,13 @@ class CombinationSearch {
       write(*loaded.adapted, *best, data);
     } catch (const Error&) {
       if (values_.json)
-        print_search(data);  // which may have taken hours
+        print_json(io::Json(), data);  // the search may have taken hours
       throw;
     }
-    print_result(data);
+    if (values_.json)
+      print_json(result_.json(), data);
+    else
+      std::cout << result_.text();
     return found_.end == train::SearchEnd::stopped ? interrupted_exit_code() : ExitCode::done;
   }
 
@@ -202,21 +205,10 @@ class CombinationSearch {
     std::cout << panel.text(terminal) << "\n" << table(rows(), terminal) << std::endl;
   }
 
-  /// All that is left where the adapter cannot be written.
-  void print_search(const EvalSamples& data) const {
-    io::Json result;
+  /// What is told of the result, and the search; only that where the adapter cannot be written.
+  void print_json(io::Json result, const EvalSamples& data) const {
     result["search"] = json(data);
     std::cout << io::to_text(result) << std::endl;
-  }
-
-  void print_result(const EvalSamples& data) const {
-    if (!values_.json) {
-      std::cout << result_.text();
-      return;
-    }
-    io::Json result = result_.json();
-    result["search"] = json(data);
-    std::cout << io::to_text(result) << "\n";
   }
 
   std::string tried_text() const {
