@@ -29,32 +29,8 @@ void report(const std::string& fault, const std::string& counts) {
 }
 
 Arguments saving_run(const fs::path& out, int64_t steps) {
-  return {"train",
-          "--model",
-          golden("models/gqa"),
-          "--data",
-          golden("lora_runs/data.jsonl"),
-          "--out",
-          out,
-          "--max-steps",
-          std::to_string(steps),
-          "--batch-size",
-          "2",
-          "--grad-accum",
-          "3",
-          "--max-seq-len",
-          "64",
-          "--learning-rate",
-          "0.01",
-          "--lora-r",
-          "4",
-          "--lora-dropout",
-          "0.1",
-          "--packing",
-          "--save-steps",
-          "1",
-          "--seed",
-          "5"};
+  return joined(small_run(out), {"--max-steps", std::to_string(steps), "--batch-size", "2",
+                                 "--grad-accum", "3", "--packing", "--save-steps", "1"});
 }
 
 int64_t newest_step(const fs::path& out) {

@@ -13,7 +13,7 @@ Arguments joined(Arguments first, const Arguments& second) {
   return first;
 }
 
-Arguments short_run(const std::filesystem::path& out) {
+Arguments small_run(const std::filesystem::path& out) {
   return {"train",
           "--model",
           golden("models/gqa"),
@@ -21,12 +21,6 @@ Arguments short_run(const std::filesystem::path& out) {
           golden("lora_runs/data.jsonl"),
           "--out",
           out,
-          "--max-steps",
-          "12",
-          "--batch-size",
-          "3",
-          "--grad-accum",
-          "2",
           "--max-seq-len",
           "64",
           "--learning-rate",
@@ -35,14 +29,13 @@ Arguments short_run(const std::filesystem::path& out) {
           "4",
           "--lora-dropout",
           "0.1",
-          "--val-split",
-          "0.2",
-          "--eval-steps",
-          "4",
-          "--save-steps",
-          "3",
           "--seed",
           "5"};
+}
+
+Arguments short_run(const std::filesystem::path& out) {
+  return joined(small_run(out), {"--max-steps", "12", "--batch-size", "3", "--grad-accum", "2",
+                                 "--val-split", "0.2", "--eval-steps", "4", "--save-steps", "3"});
 }
 
 std::vector<nlohmann::json> steps_of(const std::filesystem::path& out) {
